@@ -1,0 +1,1 @@
+"""The chain's side: transport, contracts, bindings, signing and deployment."""

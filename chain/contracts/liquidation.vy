@@ -1,0 +1,147 @@
+# pragma version ~=0.4.3
+# pragma optimize gas
+# pragma evm-version cancun
+# pragma nonreentrancy on
+"""
+@title Liquidation auctions
+@license GPL-3.0-or-later
+@notice Whoever takes over a short is paid its mark value plus a discount that grows from zero.
+"""
+
+from . import ledger
+from . import margin
+from . import margin_parameters
+from . import price_source
+
+uses: ledger
+uses: margin
+uses: margin_parameters
+uses: price_source
+
+
+event AuctionStarted:
+    account: indexed(address)
+    equity: int256
+    liquidation_margin: uint256
+
+
+event AuctionEnded:
+    account: indexed(address)
+
+
+event Liquidated:
+    account: indexed(address)
+    liquidator: indexed(address)
+    series_id: indexed(uint256)
+    size: uint256
+    mark: uint256
+    paid: uint256
+
+
+BPS: constant(uint256) = 10_000
+
+# @notice Seconds from an auction's start until the discount is largest.
+AUCTION_DURATION: public(constant(uint256)) = 3_600
+
+# @notice A short no larger than this may be liquidated whole.
+DUST_SIZE: public(constant(uint256)) = 10**16
+
+
+@external
+def start_auction(account: address):
+    """
+    @notice Start the liquidation auction of an account below its liquidation margin; anyone may.
+    """
+    assert margin.auction_started_at[account] == 0, "options_market: auction already running"
+    state: margin.AccountState = margin._state(account, margin._scenario(price_source._fresh_price()))
+    assert state.liquidatable, "options_market: account not liquidatable"
+    margin.auction_started_at[account] = block.timestamp
+    log AuctionStarted(account=account, equity=state.equity, liquidation_margin=state.liquidation_margin)
+
+
+@external
+def end_auction(account: address):
+    """
+    @notice End the auction of an account that is liquidatable no longer; anyone may.
+    """
+    assert margin.auction_started_at[account] != 0, "options_market: no auction"
+    scenario: margin.Scenario = margin._scenario(price_source._price()[0])
+    assert not margin._state(account, scenario).liquidatable, "options_market: account still liquidatable"
+    self._end_auction(account)
+
+
+@external
+def liquidate(account: address, series_id: uint256, size: uint256):
+    """
+    @notice Take over part of a liquidatable account's short for its mark value plus the auction's discount,
+            at most what the account has. Half the short may be taken while equity is at least half the
+            liquidation margin, all of it below that or when the short is dust. The caller must meet its own
+            initial margin afterwards.
+    @param account An account with a running auction, not the caller.
+    @param series_id A series that has not expired.
+    @param size Options to take over, scaled by 1e18.
+    """
+    assert account != msg.sender, "options_market: own account"
+    started_at: uint256 = margin.auction_started_at[account]
+    assert started_at != 0, "options_market: no auction"
+    ledger._check_live(series_id)
+    scenario: margin.Scenario = margin._scenario(price_source._fresh_price())
+    state: margin.AccountState = margin._state(account, scenario)
+    assert state.liquidatable, "options_market: account not liquidatable"
+    self._check_close_factor(state, ledger.position[account][series_id], size)
+    mark: uint256 = margin._mark(series_id, size, scenario)
+    paid: uint256 = min(mark * (BPS + self._discount(started_at)) // BPS, ledger.cash[account])
+    ledger.cash[account] -= paid
+    ledger.cash[msg.sender] += paid
+    ledger._move(account, series_id, convert(size, int256))
+    ledger._move(msg.sender, series_id, -convert(size, int256))
+    margin._check_initial_margin(msg.sender, scenario)
+    log Liquidated(
+        account=account, liquidator=msg.sender, series_id=series_id, size=size, mark=mark, paid=paid
+    )
+    if not margin._state(account, scenario).liquidatable:
+        self._end_auction(account)
+
+
+@external
+@view
+def discount(account: address) -> uint256:
+    """
+    @notice The running auction's discount in basis points; 0 when none runs.
+    """
+    started_at: uint256 = margin.auction_started_at[account]
+    return 0 if started_at == 0 else self._discount(started_at)
+
+
+@internal
+def _end_auction(account: address):
+    """
+    @dev Forget the auction's start.
+    """
+    margin.auction_started_at[account] = 0
+    log AuctionEnded(account=account)
+
+
+@internal
+@pure
+def _check_close_factor(state: margin.AccountState, position: int256, size: uint256):
+    """
+    @dev Half the short, rounded up, per call; all of it when the account is deep under water or the short is
+            dust.
+    """
+    assert position < 0, "options_market: no short to liquidate"
+    short: uint256 = convert(-position, uint256)
+    assert size > 0 and size <= short, "options_market: size out of range"
+    if 2 * convert(state.equity, uint256) >= state.liquidation_margin and short > DUST_SIZE:
+        assert size <= (short + 1) // 2, "options_market: close factor exceeded"
+
+
+@internal
+@view
+def _discount(started_at: uint256) -> uint256:
+    """
+    @dev Linear from 0 at the start to the liquidation penalty after AUCTION_DURATION.
+    """
+    elapsed: uint256 = min(block.timestamp - started_at, AUCTION_DURATION)
+    penalty: uint256 = margin_parameters._target(margin_parameters.LIQUIDATION_PENALTY)
+    return penalty * elapsed // AUCTION_DURATION

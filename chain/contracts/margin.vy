@@ -1,0 +1,246 @@
+# pragma version ~=0.4.3
+# pragma optimize gas
+# pragma evm-version cancun
+# pragma nonreentrancy on
+"""
+@title Margin requirements of accounts
+@license GPL-3.0-or-later
+@notice Every short is margined at a shocked spot and a shocked volatility; longs carry no margin credit.
+"""
+
+from ethereum.ercs import IERC20Detailed
+
+from . import ledger
+from . import margin_parameters
+from . import option_value
+from . import price_source
+
+uses: ledger
+uses: margin_parameters
+uses: price_source
+
+
+struct AccountState:
+    account: address
+    equity: int256
+    initial_margin: uint256
+    maintenance_margin: uint256
+    liquidation_margin: uint256
+    liquidatable: bool
+    auction_started_at: uint256
+
+
+struct Scenario:
+    price: uint256
+    target_up: uint256  # shocked over current spot in basis points, likewise the next three
+    target_down: uint256
+    effective_up: uint256
+    effective_down: uint256
+    target_vol: uint256
+    effective_vol: uint256
+    maintenance_factor: uint256
+    liquidation_threshold: uint256
+
+
+struct Requirement:
+    initial: uint256
+    effective: uint256
+    live: bool  # some short has not expired
+    unpriced: bool  # some short has expired without a settlement price
+
+
+BPS: constant(uint256) = 10_000
+MAX_PAGE: constant(uint256) = 256
+MAX_DECIMALS: constant(uint256) = 18
+
+# @notice When the account's liquidation auction started, Unix seconds; 0 when none runs.
+auction_started_at: public(HashMap[address, uint256])
+
+# One collateral unit in the scale of size × unit value: 10**(18 + 4 + price decimals - collateral decimals).
+AMOUNT_SCALE: immutable(uint256)
+
+
+@deploy
+def __init__(collateral: address):
+    """
+    @notice Margin in units of `collateral`.
+    @param collateral ERC-20 with at most 18 decimals.
+    """
+    decimals: uint256 = convert(staticcall IERC20Detailed(collateral).decimals(), uint256)
+    assert decimals <= MAX_DECIMALS, "options_market: too many collateral decimals"
+    price_decimals: uint256 = convert(price_source.price_decimals, uint256)
+    AMOUNT_SCALE = pow_mod256(10, 18 + 4 + price_decimals - decimals)
+
+
+@external
+@view
+def accounts(start: uint256, count: uint256) -> DynArray[AccountState, MAX_PAGE]:
+    """
+    @notice States of the accounts from index `start`, in order of first appearance; fewer at the end.
+    @param count At most 256.
+    """
+    assert count <= MAX_PAGE, "options_market: page too large"
+    scenario: Scenario = self._scenario(price_source._price()[0])
+    page: DynArray[AccountState, MAX_PAGE] = []
+    for offset: uint256 in range(count, bound=MAX_PAGE):
+        if start + offset >= ledger.account_count:
+            break
+        page.append(self._state(ledger.account_at[start + offset], scenario))
+    return page
+
+
+@external
+@view
+def health(account: address) -> AccountState:
+    """
+    @notice One account's equity and requirements at the oracle's newest price, fresh or not.
+    """
+    return self._state(account, self._scenario(price_source._price()[0]))
+
+
+@internal
+@view
+def _check_initial_margin(account: address, scenario: Scenario):
+    """
+    @dev An expired short without its price could owe more than today's price shows: nothing leaves before it.
+    """
+    requirement: Requirement = self._requirement(account, scenario)
+    assert not requirement.unpriced, "options_market: expired short awaits its price"
+    assert ledger.cash[account] >= requirement.initial, "options_market: below initial margin"
+
+
+@internal
+@view
+def _scenario(price: uint256) -> Scenario:
+    """
+    @dev Everything that the margin of every account depends on, read once a call.
+    """
+    return Scenario(
+        price=price,
+        target_up=BPS + margin_parameters._target(margin_parameters.SPOT_SHOCK_UP),
+        target_down=BPS - margin_parameters._target(margin_parameters.SPOT_SHOCK_DOWN),
+        effective_up=BPS + margin_parameters._effective(margin_parameters.SPOT_SHOCK_UP),
+        effective_down=BPS - margin_parameters._effective(margin_parameters.SPOT_SHOCK_DOWN),
+        target_vol=margin_parameters._target(margin_parameters.SHOCKED_VOL),
+        effective_vol=margin_parameters._effective(margin_parameters.SHOCKED_VOL),
+        maintenance_factor=margin_parameters._effective(margin_parameters.MAINTENANCE_FACTOR),
+        liquidation_threshold=margin_parameters._effective(margin_parameters.LIQUIDATION_THRESHOLD),
+    )
+
+
+@internal
+@view
+def _state(account: address, scenario: Scenario) -> AccountState:
+    """
+    @dev Requirements of open positions obey the effective parameters. Only a live short can be liquidated.
+    """
+    requirement: Requirement = self._requirement(account, scenario)
+    equity: uint256 = ledger.cash[account]
+    liquidation_margin: uint256 = requirement.effective * scenario.liquidation_threshold // BPS
+    return AccountState(
+        account=account,
+        equity=convert(equity, int256),
+        initial_margin=requirement.initial,
+        maintenance_margin=requirement.effective * scenario.maintenance_factor // BPS,
+        liquidation_margin=liquidation_margin,
+        liquidatable=requirement.live and equity < liquidation_margin,
+        auction_started_at=self.auction_started_at[account],
+    )
+
+
+@internal
+@view
+def _requirement(account: address, scenario: Scenario) -> Requirement:
+    """
+    @dev Sum over an account's shorts; a priced short requires exactly what it owes.
+    """
+    total: Requirement = empty(Requirement)
+    for series_id: uint256 in ledger._open_series[account]:
+        size: int256 = ledger.position[account][series_id]
+        if size > 0:
+            continue
+        short: uint256 = convert(-size, uint256)
+        if ledger._series[series_id].settlement_price != 0:
+            owed: uint256 = self._owed(series_id, short)
+            total.initial += owed
+            total.effective += owed
+            continue
+        if block.timestamp < ledger._series[series_id].expiry:
+            total.live = True
+        else:
+            total.unpriced = True
+        initial: uint256 = 0
+        effective: uint256 = 0
+        initial, effective = self._short_margin(series_id, short, scenario)
+        total.initial += initial
+        total.effective += effective
+    return total
+
+
+@internal
+@view
+def _short_margin(series_id: uint256, size: uint256, scenario: Scenario) -> (uint256, uint256):
+    """
+    @dev Initial margin of a short at the target and at the effective parameters.
+    """
+    price: uint256 = scenario.price
+    strike: uint256 = ledger._series[series_id].strike
+    is_call: bool = ledger._series[series_id].is_call
+    root: uint256 = option_value._root_time(ledger._series[series_id].expiry)
+    target: uint256 = scenario.target_up if is_call else scenario.target_down
+    effective: uint256 = scenario.effective_up if is_call else scenario.effective_down
+    return (
+        self._amount(
+            size, option_value._unit_value(price, strike, is_call, target, scenario.target_vol, root)
+        ),
+        self._amount(
+            size, option_value._unit_value(price, strike, is_call, effective, scenario.effective_vol, root)
+        ),
+    )
+
+
+@internal
+@view
+def _mark(series_id: uint256, size: uint256, scenario: Scenario) -> uint256:
+    """
+    @dev Value of a position at the current spot and the effective volatility.
+    """
+    return self._amount(
+        size,
+        option_value._unit_value(
+            scenario.price,
+            ledger._series[series_id].strike,
+            ledger._series[series_id].is_call,
+            BPS,
+            scenario.effective_vol,
+            option_value._root_time(ledger._series[series_id].expiry),
+        ),
+    )
+
+
+@internal
+@view
+def _owed(series_id: uint256, size: uint256) -> uint256:
+    """
+    @dev Intrinsic value of a position at the settlement price.
+    """
+    return self._amount(
+        size,
+        option_value._unit_value(
+            ledger._series[series_id].settlement_price,
+            ledger._series[series_id].strike,
+            ledger._series[series_id].is_call,
+            BPS,
+            0,
+            0,
+        ),
+    )
+
+
+@internal
+@view
+def _amount(size: uint256, unit_value: uint256) -> uint256:
+    """
+    @dev Collateral units for `size` options worth `unit_value` each, rounded up.
+    """
+    return option_value._ceil_div(size * unit_value, AMOUNT_SCALE)

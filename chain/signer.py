@@ -1,0 +1,37 @@
+"""Sign transactions with a local key. The key is held by eth-account alone and never printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eth_account import Account
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed transaction: its bytes and the hash the chain will know it by, 0x-prefixed."""
+
+    raw: str
+    tx_hash: str
+
+
+class LocalSigner:
+    """A key in this process's memory."""
+
+    def __init__(self, key: SecretStr) -> None:
+        self._account = Account.from_key(key.get_secret_value())
+        self.address: str = self._account.address
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self.address})"
+
+    def sign(self, transaction: dict[str, Any]) -> Signed:
+        """Sign an EIP-1559 transaction."""
+        signed = self._account.sign_transaction(transaction)
+        return Signed(
+            "0x" + signed.raw_transaction.hex().removeprefix("0x"), "0x" + signed.hash.hex().removeprefix("0x")
+        )

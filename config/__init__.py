@@ -1,0 +1,1 @@
+"""Operator settings and protocol bindings: read once, validated, frozen."""

@@ -1,0 +1,1 @@
+"""Stages of the keeper: feeds, snapshot, propose, guard, submit, watch, journal."""

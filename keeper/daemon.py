@@ -1,0 +1,277 @@
+"""Put the keeper together from its settings, and run it: the only place where the parts are built."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from chain.market import Market
+from chain.protocol import BoundProtocol
+from chain.rpc import Rpc, RpcError, head, require_chain
+from chain.signer import LocalSigner
+from config.errors import ConfigError
+from keeper.bars import BarBuilder
+from keeper.clock import ChainClock, WallClock
+from keeper.feeds import MqttFeed
+from keeper.journal import EntryKind, Journal
+from keeper.memory import Memory
+from keeper.messages import Applied, Lifecycle, Reason, Rejected
+from keeper.pipeline import Pipeline
+from keeper.quotebook import QuoteBook
+from keeper.submit import DryRunExecutor, StewardExecutor, calldata
+from models.market import BlockStamp
+from models.recording import load_recording
+from models.registry import load_forecaster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from config.deployment import Deployment
+    from config.load import Secrets
+    from config.protocol import Protocol
+    from config.schema import MarketSettings, Settings
+    from keeper.clock import Clock
+    from keeper.messages import Outcome, QuoteRefused
+    from keeper.submit import Encode, Executor
+    from models.forecaster import Forecaster
+    from models.market import Bar, Quote
+
+NO_BLOCK = BlockStamp(0, "", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What may be put in another's place: the defaults are the product, the demo injects its faults here."""
+
+    open_rpc: Callable[[str], Rpc] = Rpc
+    open_forecaster: Callable[[str], Forecaster] = load_forecaster
+    encode: Encode = calldata
+
+
+@dataclass(slots=True)
+class Keeper:
+    """A running keeper: one pipeline a market, one journal, one feed, one key."""
+
+    settings: Settings
+    journal: Journal
+    clock: Clock
+    rpc: Rpc
+    feed: MqttFeed
+    executor: Executor
+    pipelines: tuple[Pipeline, ...]
+    listening: asyncio.Task[None]
+
+    async def tick(self) -> list[Outcome]:
+        """Finish what is unfinished, then make one decision for every market.
+
+        An endpoint that fails is a refusal of this tick; any other fault is raised, and halts the keeper.
+        """
+        try:
+            await self.follow_chain_time()
+            await self.finish()
+        except RpcError as error:
+            return [await self._endpoint_failed(pipeline, error) for pipeline in self.pipelines]
+        return [await self._tick(pipeline) for pipeline in self.pipelines]
+
+    async def finish(self) -> list[Applied]:
+        """Bring attempts of an earlier run to their end, and let their markets' pipelines know."""
+        applied = [ended for ended in await self.executor.finish() if isinstance(ended, Applied)]
+        for ended in applied:
+            pipeline = next(p for p in self.pipelines if p.market.name == ended.market)
+            await pipeline.memory.recall_promise(self.journal, ended.market)
+        return applied
+
+    async def saw(self, timestamps: Mapping[str, int]) -> None:
+        """Wait until every feed's newest quote is at least as new as given (milliseconds by feed)."""
+        for pipeline in self.pipelines:
+            await pipeline.saw(timestamps)
+
+    async def wait_for_feeds(self, seconds: float) -> None:
+        """Wait until every market has a quote of each of its feeds, or `seconds` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for pipeline in self.pipelines:
+                    await pipeline.saw({pipeline.names.spot_feed: 0, pipeline.names.vol_feed: 0})
+
+    async def run(self, stop: asyncio.Event, on_outcome: Callable[[Outcome], None]) -> None:
+        """Decide every `tick_seconds` until `stop` is set. Raises what no stage knows how to handle."""
+        due: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
+        scheduler = AsyncIOScheduler()
+        scheduler.add_job(_enqueue, "interval", seconds=self.settings.keeper.tick_seconds, args=[due])
+        scheduler.start()
+        _enqueue(due)
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                waking = asyncio.create_task(due.get())
+                await asyncio.wait({waking, stopping, self.listening}, return_when=asyncio.FIRST_COMPLETED)
+                if self.listening.done():
+                    self.listening.result()
+                if waking.cancel():
+                    continue
+                for outcome in await self.tick():
+                    on_outcome(outcome)
+        finally:
+            stopping.cancel()
+            scheduler.shutdown(wait=False)
+
+    async def _tick(self, pipeline: Pipeline) -> Outcome:
+        try:
+            return await pipeline.tick()
+        except RpcError as error:
+            return await self._endpoint_failed(pipeline, error)
+
+    async def _endpoint_failed(self, pipeline: Pipeline, error: RpcError) -> Outcome:
+        refused = Rejected(pipeline.market.name, Reason.ENDPOINT_FAILED, str(error), NO_BLOCK)
+        await self.journal.append(refused)
+        return refused
+
+    async def follow_chain_time(self) -> None:
+        """Set a chain clock to the latest block's time; a wall clock needs no setting."""
+        if isinstance(self.clock, ChainClock):
+            self.clock.advance((await head(self.rpc)).timestamp)
+
+
+@contextlib.asynccontextmanager
+async def open_keeper(
+    settings: Settings,
+    secrets: Secrets,
+    deployment: Deployment,
+    protocols: Mapping[str, Protocol],
+    parts: Parts | None = None,
+) -> AsyncIterator[Keeper]:
+    """Build a keeper, restore what its journal holds, and listen to its feeds until the context is left.
+
+    `protocols` maps market names to bindings. Raises ConfigError, WrongChain, JournalError or RpcError on a part that
+    cannot be had. A fault that leaves the context is journalled as a halt.
+    """
+    parts = parts or Parts()
+    clock: Clock = WallClock() if settings.keeper.clock == "wall" else ChainClock()
+    if deployment.chain_id != settings.chain.chain_id:
+        raise ConfigError(
+            f"{settings.keeper.deployment}: chain_id is {deployment.chain_id}, "
+            f"chain.chain_id in the settings is {settings.chain.chain_id}"
+        )
+    async with contextlib.AsyncExitStack() as stack:
+        rpc = await stack.enter_async_context(parts.open_rpc(settings.chain.rpc_url.get_secret_value()))
+        await require_chain(rpc, settings.chain.chain_id)
+        if isinstance(clock, ChainClock):
+            clock.advance((await head(rpc)).timestamp)
+        journal = await Journal.open(settings.journal.url.get_secret_value(), clock.now_ms)
+        stack.push_async_callback(journal.close)
+        markets = {m.name: _market(m, deployment, protocols[m.name], rpc) for m in settings.markets}
+        executor, sender = _executor(settings, secrets, deployment, rpc, journal, markets, parts.encode)
+        forecaster = parts.open_forecaster(settings.model.model)
+        pipelines = tuple(
+            [
+                await _pipeline(names, markets[names.name], settings, forecaster, executor, journal, clock, sender)
+                for names in settings.markets
+            ]
+        )
+        feed = _feed(settings, journal, clock, pipelines)
+        await journal.append(Lifecycle("started", "dry run" if secrets.private_key is None else sender))
+        listening = asyncio.create_task(feed.run())
+        stack.push_async_callback(_stop, listening)
+        try:
+            yield Keeper(settings, journal, clock, rpc, feed, executor, pipelines, listening)
+        except Exception as error:
+            # Fail closed: what no stage foresaw ends the process, after saying so where an auditor looks.
+            await journal.append(Lifecycle("halted", f"{type(error).__name__}: {error}"))
+            raise
+        await journal.append(Lifecycle("stopped"))
+
+
+async def run_until_stopped(keeper: Keeper, on_outcome: Callable[[Outcome], None]) -> None:
+    """Run until SIGTERM or SIGINT, or until a fault that no stage knows how to handle, which is raised."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await keeper.run(stop, on_outcome)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _enqueue(due: asyncio.Queue[None]) -> None:
+    with contextlib.suppress(asyncio.QueueFull):
+        due.put_nowait(None)
+
+
+def _market(names: MarketSettings, deployment: Deployment, binding: Protocol, rpc: Rpc) -> Market:
+    if names.name not in deployment.markets:
+        raise ConfigError(f"the deployment file has no market {names.name} (it has {', '.join(deployment.markets)})")
+    bound = BoundProtocol(binding, deployment.markets[names.name].market)
+    return Market(names.name, deployment.steward, bound, rpc)
+
+
+def _executor(
+    settings: Settings,
+    secrets: Secrets,
+    deployment: Deployment,
+    rpc: Rpc,
+    journal: Journal,
+    markets: Mapping[str, Market],
+    encode: Encode,
+) -> tuple[Executor, str]:
+    """Return the executor and the address that simulations are sent from."""
+    if secrets.private_key is None:
+        return DryRunExecutor(), deployment.keeper
+    signer = LocalSigner(secrets.private_key)
+    return StewardExecutor(rpc, signer, journal, settings.chain, markets, encode), signer.address
+
+
+async def _pipeline(
+    names: MarketSettings,
+    market: Market,
+    settings: Settings,
+    forecaster: Forecaster,
+    executor: Executor,
+    journal: Journal,
+    clock: Clock,
+    sender: str,
+) -> Pipeline:
+    seconds = settings.model.bar_seconds
+    forecaster.reset(names.name, seconds)
+    memory = Memory(market.protocol.binding, forecaster, deque(maxlen=settings.watch.breach_window))
+    memory.warm_up(await _warm_up_bars(names.name, settings, journal, clock))
+    await memory.restore(journal, names.name)
+    builder = BarBuilder(names.name, seconds, memory.bars_end)
+    return Pipeline(market, names, settings, executor, journal, clock, sender, memory, builder)
+
+
+async def _warm_up_bars(asset: str, settings: Settings, journal: Journal, clock: Clock) -> list[Bar]:
+    """Return the recorded bars that ended before the journal's first one, and before now."""
+    if not settings.model.warmup:
+        return []
+    recording = await asyncio.to_thread(load_recording, settings.model.warmup)
+    if recording.bar_seconds != settings.model.bar_seconds:
+        raise ConfigError(
+            f"model.warmup: {settings.model.warmup} has bars of {recording.bar_seconds} s, "
+            f"model.bar_seconds is {settings.model.bar_seconds}"
+        )
+    first = await journal.find(kind=EntryKind.BAR_CLOSED, market=asset, limit=1)
+    until = min([clock.now_ms() // 1000, *(entry.body["bar"]["start"] for entry in first)])
+    return [replace(bar, asset=asset) for bar in recording.bars if bar.end <= until]
+
+
+def _feed(settings: Settings, journal: Journal, clock: Clock, pipelines: tuple[Pipeline, ...]) -> MqttFeed:
+    book = QuoteBook(settings.feeds, settings.mqtt.topic_prefix, clock.now_ms)
+
+    async def on_quote(quote: Quote) -> None:
+        for pipeline in pipelines:
+            pipeline.take(quote)
+
+    async def on_refused(refused: QuoteRefused) -> None:
+        await journal.append(refused)
+
+    return MqttFeed(settings.mqtt, book, on_quote, on_refused)

@@ -1,0 +1,225 @@
+"""Run one tick of one market: read, watch, assess, propose, guard, simulate, submit, watch again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from chain.market import SimulationReverted
+from chain.rpc import head
+from keeper import guard
+from keeper.assess import assess
+from keeper.messages import (
+    Applied,
+    BarClosed,
+    Baseline,
+    NoChange,
+    Preflight,
+    ProposalKind,
+    Reason,
+    Rejected,
+    digest,
+)
+from keeper.propose import propose, rollback
+from keeper.submit import calldata
+from keeper.watch import inspect, inspect_liquidations
+from models.market import QuoteKind, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chain.market import Market
+    from config.schema import MarketSettings, Settings
+    from keeper.bars import BarBuilder
+    from keeper.clock import Clock
+    from keeper.journal import Journal, Message
+    from keeper.memory import Memory
+    from keeper.messages import Approved, Incident, Outcome, Proposal
+    from keeper.submit import Executor
+    from models.market import Bar, BlockStamp, MarketState, Quote
+
+M = TypeVar("M", bound="Message")
+
+BACKLOG = 10_000
+"""Spot quotes kept between two ticks; older ones only shape a bar's high and low."""
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """One market's way through the house. `sender` is the address that simulations run from."""
+
+    market: Market
+    names: MarketSettings
+    settings: Settings
+    executor: Executor
+    journal: Journal
+    clock: Clock
+    sender: str
+    memory: Memory
+    builder: BarBuilder
+    newest: dict[str, Quote] = field(default_factory=dict)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    backlog: deque[Quote] = field(default_factory=lambda: deque(maxlen=BACKLOG))
+
+    def take(self, quote: Quote) -> None:
+        """Keep an accepted quote for the next tick."""
+        if quote.feed not in (self.names.spot_feed, self.names.vol_feed):
+            return
+        self.newest[quote.feed] = quote
+        self.arrived.set()
+        if quote.kind is QuoteKind.SPOT:
+            self.backlog.append(quote)
+
+    async def saw(self, timestamps: Mapping[str, int]) -> None:
+        """Wait until the newest quote of each feed given is at least as new as given, in milliseconds."""
+        while not all(feed in self.newest and self.newest[feed].timestamp_ms >= at for feed, at in timestamps.items()):
+            self.arrived.clear()
+            await self.arrived.wait()
+
+    async def tick(self) -> Outcome:
+        """Make one decision and carry it out; everything said on the way is in the journal when this returns."""
+        block = await head(self.market.rpc)
+        stale = self._stale_block(block)
+        if stale is not None:
+            return await self._say(stale)
+        state = await self._read(block)
+        await self._close_bars(state)
+        grave = await self._inspect(state)
+        if grave is not None:
+            return await self._roll_back(state, grave.detail, digest(grave))
+        return await self._decide(state)
+
+    async def roll_back(self, because: str) -> Outcome:
+        """Restore the last good version at an operator's word, through the same guard."""
+        state = await self._read(await head(self.market.rpc))
+        return await self._roll_back(state, because, state.state_hash)
+
+    async def _read(self, block: BlockStamp) -> MarketState:
+        state = await self.market.state(block)
+        if not self.memory.once_applied:
+            await self._say(Baseline(state.market, block, state.sequence, state.values, state.last_good))
+        return state
+
+    async def _decide(self, state: MarketState) -> Outcome:
+        snapshot = Snapshot(state, self.newest.get(self.names.spot_feed), self.newest.get(self.names.vol_feed))
+        rules = self.settings
+        refused = guard.review_inputs(snapshot, self.memory.used, rules.feeds, rules.guard, self._now())
+        if refused is not None:
+            return await self._say(refused)
+        unfit = guard.review_forecast(self.memory.forecast, state, self.memory.bars, rules.model.min_bars)
+        if unfit is not None:
+            return await self._say(unfit)
+        assessment = assess(snapshot, self.memory.forecast, self.memory.forecaster.model_id, self.memory.bars)
+        await self._say(assessment)
+        proposal = propose(assessment, state, self.market.protocol.binding, rules.propose, self._now())
+        if isinstance(proposal, NoChange):
+            return await self._say(proposal)
+        return await self._carry_out(proposal, state)
+
+    async def _roll_back(self, state: MarketState, because: str, inputs: str) -> Outcome:
+        proposal = rollback(state, because, inputs, self._now(), self.settings.propose.deadline_seconds)
+        return await self._carry_out(proposal, state)
+
+    async def _carry_out(self, proposal: Proposal, state: MarketState) -> Outcome:
+        await self._say(proposal)
+        binding = self.market.protocol.binding
+        refused = guard.review(proposal, state, binding, self.memory.once_applied, self._now())
+        if refused is not None:
+            return await self._say(refused)
+        verdict = guard.review_impact(proposal, await self._preflight(proposal, state), self.settings.guard)
+        await self._say(verdict)
+        if isinstance(verdict, Rejected):
+            return verdict
+        outcome = await self._say(await self.executor.execute(verdict, self.market))
+        if isinstance(outcome, Applied):
+            return await self._watch(verdict, outcome, state)
+        return outcome
+
+    async def _watch(self, approved: Approved, applied: Applied, before: MarketState) -> Outcome:
+        """Hold the promise against the block that the change was mined in; roll back at once if it was broken."""
+        after = await self.market.state(applied.block)
+        surprises = inspect_liquidations(before.accounts, after, approved.preflight, self.settings.guard)
+        for surprise in surprises:
+            await self._say(surprise)
+        grave = await self._inspect(after) or next(iter(surprises), None)
+        if grave is None or applied.kind is ProposalKind.ROLLBACK:
+            return applied
+        return await self._roll_back(after, grave.detail, digest(grave))
+
+    async def _preflight(self, proposal: Proposal, state: MarketState) -> Preflight:
+        data = calldata(proposal, self.market)
+        try:
+            shown = await self.market.simulate(data, self.sender, state)
+        except SimulationReverted as error:
+            return Preflight(state.block, digest(data), 0, (), (), str(error))
+        already = {account.address for account in state.accounts if account.liquidatable}
+        after = (*shown.accounts, *shown.accounts_after_ramp)
+        hit = {account.address for account in after if account.liquidatable} - already
+        return Preflight(state.block, digest(data), shown.gas, shown.values, tuple(sorted(hit)))
+
+    async def _close_bars(self, state: MarketState) -> None:
+        """Feed the model the bars that the believable quotes since the last tick have closed."""
+        closed = []
+        while self.backlog:
+            quote = self.backlog.popleft()
+            if self._believable(quote, state):
+                closed.append(self.builder.add(quote))
+        closed.append(self.builder.close(self._now()))
+        for bar in closed:
+            if bar is not None:
+                await self._learn(bar)
+
+    async def _learn(self, bar: Bar) -> None:
+        shock_up, shock_down = self.memory.shocks
+        await self._say(BarClosed(self.market.name, replace(bar, iv=self._vol_at(bar)), shock_up, shock_down))
+
+    def _vol_at(self, bar: Bar) -> float | None:
+        """Return the newest believable volatility if it belongs to the bar."""
+        vol = self.newest.get(self.names.vol_feed)
+        if vol is None or vol.timestamp_ms < bar.start * 1000:
+            return None
+        doubt = guard.implausible(vol, self.memory.used.get(vol.feed), self.settings.feeds[vol.feed])
+        return vol.value if doubt is None else None
+
+    def _believable(self, quote: Quote, state: MarketState) -> bool:
+        """Say whether a spot quote may shape a bar: plausible, and near the oracle's price now or a tick ago."""
+        feed = self.settings.feeds[quote.feed]
+        if guard.implausible(quote, self.memory.used.get(quote.feed), feed) is not None:
+            return False
+        limit = self.settings.guard.max_oracle_deviation
+        prices = (state.oracle_price, self.memory.oracle_price or state.oracle_price)
+        return not all(guard.diverges(quote.value, price, limit) for price in prices)
+
+    async def _inspect(self, state: MarketState) -> Incident | None:
+        """Journal the anomalies that are new; return the gravest that demands a rollback."""
+        found = inspect(
+            state,
+            self.memory.promise,
+            self.newest.get(self.names.spot_feed),
+            self.memory.realised,
+            self.market.protocol.binding,
+            self.settings.guard,
+            self.settings.watch,
+        )
+        for incident in self.memory.news(found):
+            await self._say(incident)
+        return next((incident for incident in found if incident.demands_rollback), None)
+
+    def _stale_block(self, block: BlockStamp) -> Rejected | None:
+        age = self._now() - block.timestamp
+        limit = self.settings.chain.max_block_age_seconds
+        if age <= limit:
+            return None
+        detail = f"the head, block {block.number}, is {age} s old, max_block_age_seconds is {limit}"
+        return Rejected(self.market.name, Reason.STALE_BLOCK, detail, block)
+
+    async def _say(self, message: M) -> M:
+        """Journal a message, then remember what later decisions need of it."""
+        await self.journal.append(message)
+        self.memory.note(message)
+        return message
+
+    def _now(self) -> int:
+        return self.clock.now_ms() // 1000

@@ -1,0 +1,215 @@
+"""Carry out an approved proposal exactly once: journal the signed attempt, broadcast it, follow it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from chain import steward, txmgr
+from chain.rpc import Refused, RpcError, Unreachable, head
+from keeper.messages import Applied, Attempt, DryRun, Failed, ProposalKind, Reason, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from chain.market import Market
+    from chain.rpc import Rpc
+    from chain.signer import LocalSigner
+    from chain.txmgr import Receipt
+    from config.schema import ChainSettings
+    from keeper.journal import Journal
+    from keeper.messages import Approved, Proposal
+
+POLL_SECONDS = 0.25
+SPENT_SIGHTINGS = 3
+"""How often a nonce must be seen spent without a receipt before it is believed: receipt indices lag the head."""
+
+
+class Executor(Protocol):
+    """What becomes of an approved proposal."""
+
+    async def execute(self, approved: Approved, market: Market) -> Applied | Failed | Rejected | DryRun:
+        """Carry it out, or say why not."""
+        ...
+
+    async def finish(self) -> list[Applied | Failed]:
+        """Bring attempts that an earlier run left unfinished to their end, where the chain allows it."""
+        ...
+
+
+Encode = Callable[["Proposal", "Market"], str]
+"""How a proposal becomes the steward's calldata."""
+
+
+def calldata(proposal: Proposal, market: Market, digest: str | None = None) -> str:
+    """Return the steward call that carries a proposal out. `digest` is what the chain records, the proposal's own."""
+    calls = market.protocol.setter_calls(proposal.values, [change.id for change in proposal.changes])
+    context = digest or proposal.digest
+    bound = (market.name, proposal.sequence, proposal.state_hash)
+    if proposal.kind is ProposalKind.ROLLBACK:
+        return steward.rollback_calldata(*bound, calls, context, proposal.deadline)
+    changes = [(change.id, change.value) for change in proposal.changes]
+    return steward.apply_calldata(*bound, changes, calls, context, proposal.deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunExecutor:
+    """Sends nothing: the default without a key."""
+
+    async def execute(self, approved: Approved, market: Market) -> DryRun:
+        """Say what would have been sent."""
+        proposal = approved.proposal
+        return DryRun(market.name, proposal.digest, market.steward, calldata(proposal, market))
+
+    async def finish(self) -> list[Applied | Failed]:
+        """Nothing was begun."""
+        return []
+
+
+@dataclass(slots=True)
+class StewardExecutor:
+    """Sends through the steward with one key. At most one attempt of the key is unfinished at any time.
+
+    `markets` maps names to markets, for attempts found in the journal after a restart.
+    """
+
+    rpc: Rpc
+    signer: LocalSigner
+    journal: Journal
+    settings: ChainSettings
+    markets: Mapping[str, Market]
+    encode: Encode = calldata
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def execute(self, approved: Approved, market: Market) -> Applied | Failed | Rejected:
+        """Sign, journal, broadcast, and wait for the end.
+
+        When the end does not come within `receipt_timeout_seconds` the answer is a refusal with IN_FLIGHT: the
+        attempt stays unfinished in the journal and every later tick takes it up first.
+        """
+        async with self._lock:
+            proposal = approved.proposal
+            refused = await self._busy(proposal)
+            if refused is not None:
+                return refused
+            try:
+                attempt = await self._sign(approved, market)
+            except txmgr.FeeTooHigh as error:
+                return Rejected(market.name, Reason.FEE_TOO_HIGH, str(error), proposal.block, proposal)
+            await self.journal.append(attempt)
+            ended = await self._follow(attempt)
+            if ended is None:
+                detail = f"transaction {attempt.tx_hash} is not mined yet"
+                return Rejected(market.name, Reason.IN_FLIGHT, detail, proposal.block, proposal)
+            return ended
+
+    async def finish(self) -> list[Applied | Failed]:
+        """Take up every unfinished attempt of this key; return and journal the ends that came."""
+        async with self._lock:
+            ends = []
+            for attempt in await self.journal.unfinished_attempts(self.signer.address):
+                ended = await self._follow(attempt)
+                if ended is not None:
+                    await self.journal.append(ended)
+                    ends.append(ended)
+            return ends
+
+    async def _busy(self, proposal: Proposal) -> Rejected | None:
+        unfinished = await self.journal.unfinished_attempts(self.signer.address)
+        mined, pending = await txmgr.nonces(self.rpc, self.signer.address)
+        detail = ""
+        if unfinished:
+            detail = f"transaction {unfinished[0].tx_hash} is unfinished"
+        elif pending != mined:
+            detail = f"{pending - mined} transactions of this key are pending that this journal does not know"
+        return Rejected(proposal.market, Reason.IN_FLIGHT, detail, proposal.block, proposal) if detail else None
+
+    async def _sign(self, approved: Approved, market: Market) -> Attempt:
+        proposal = approved.proposal
+        nonce, _ = await txmgr.nonces(self.rpc, self.signer.address)
+        fee = await txmgr.base_fee(self.rpc, await head(self.rpc))
+        data = self.encode(proposal, market)
+        candidate = txmgr.TxCandidate(market.steward, data, approved.preflight.gas)
+        signed = self.signer.sign(txmgr.build(candidate, self.settings.chain_id, nonce, fee, self.settings))
+        return Attempt(
+            market=market.name,
+            digest=proposal.digest,
+            kind=proposal.kind,
+            chain_id=self.settings.chain_id,
+            sender=self.signer.address,
+            to=market.steward,
+            nonce=nonce,
+            tx_hash=signed.tx_hash,
+            raw=signed.raw,
+            deadline=proposal.deadline,
+        )
+
+    async def _follow(self, attempt: Attempt) -> Applied | Failed | None:
+        """Broadcast and wait. None when the end did not come in time."""
+        refusal = await self._broadcast(attempt)
+        spent = 0
+        for _ in range(max(1, int(self.settings.receipt_timeout_seconds / POLL_SECONDS))):
+            try:
+                found = await txmgr.fate(self.rpc, attempt.sender, attempt.nonce, attempt.tx_hash)
+            except Unreachable:
+                found = txmgr.Fate.PENDING
+            if isinstance(found, txmgr.Receipt):
+                return await self._conclude(attempt, found)
+            spent = spent + 1 if found is txmgr.Fate.NONCE_SPENT else 0
+            if spent >= SPENT_SIGHTINGS:
+                return Failed(attempt.market, attempt.digest, attempt.tx_hash, txmgr.Fate.NONCE_SPENT.value)
+            if refusal is not None and found is txmgr.Fate.PENDING:
+                return await self._expired(attempt, refusal)
+            await self.sleep(POLL_SECONDS)
+        return None
+
+    async def _broadcast(self, attempt: Attempt) -> str | None:
+        """Return the endpoint's refusal. No answer is no refusal: it may have taken the transaction."""
+        try:
+            await txmgr.broadcast(self.rpc, attempt.raw)
+        except Refused as error:
+            return steward.revert_reason(error)
+        except Unreachable:
+            return None
+        return None
+
+    async def _expired(self, attempt: Attempt, refusal: str) -> Failed | None:
+        """End a refused attempt once its deadline has passed on chain: from then on the steward refuses it too."""
+        now = await head(self.rpc)
+        if now.timestamp <= attempt.deadline:
+            return None
+        detail = f"refused by the endpoint until its deadline passed: {refusal}"
+        return Failed(attempt.market, attempt.digest, attempt.tx_hash, detail)
+
+    async def _conclude(self, attempt: Attempt, receipt: Receipt) -> Applied | Failed:
+        market = self.markets[attempt.market]
+        if not receipt.succeeded:
+            detail = await self._why_reverted(attempt, receipt)
+            return Failed(attempt.market, attempt.digest, attempt.tx_hash, detail, receipt.gas_used)
+        own = [log for log in receipt.logs if log["address"].lower() == attempt.to.lower()]
+        event = steward.parse_event(market.name, own[-1])
+        return Applied(
+            market=market.name,
+            digest=attempt.digest,
+            kind=attempt.kind,
+            sequence=event.sequence,
+            values=await market.values_at(receipt.block),
+            tx_hash=attempt.tx_hash,
+            block=receipt.block,
+            gas_used=receipt.gas_used,
+        )
+
+    async def _why_reverted(self, attempt: Attempt, receipt: Receipt) -> str:
+        """Replay the call at the block before the one that mined it, for the contract's own words."""
+        sent = await self.rpc.call("eth_getTransactionByHash", attempt.tx_hash)
+        call = {"from": attempt.sender, "to": attempt.to, "data": sent["input"]}
+        try:
+            await self.rpc.call("eth_call", call, hex(receipt.block.number - 1))
+        except Refused as error:
+            return f"reverted: {steward.revert_reason(error)}"
+        except RpcError as error:
+            return f"reverted, and the reason could not be read: {error}"
+        return "reverted, though it would not have on the block before"

@@ -1,0 +1,125 @@
+"""Compare what was promised with what is observed, and say when that is an anomaly.
+
+A broken promise about the values themselves, or accounts liquidated that the simulation did not foresee, demand a
+rollback. Doubts about the inputs or the margin demand one only where it makes margins tighter: loosening them while
+the market runs would add harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scipy.stats import binom
+
+from keeper.guard import diverges
+from keeper.messages import Incident, IncidentKind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from config.protocol import Protocol
+    from config.schema import GuardSettings, WatchSettings
+    from keeper.messages import Applied, Preflight, Proposal
+    from models.market import Account, MarketState, Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The last change: what was decided, and what the chain showed when it was mined."""
+
+    proposal: Proposal
+    applied: Applied
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """One bar's relative move beside the shocks that were in force when it opened, as ratios (None: no such shock)."""
+
+    move: float
+    shock_up: float | None
+    shock_down: float | None
+
+    @property
+    def breached(self) -> bool:
+        """Say whether the move was larger than the margin's shock."""
+        up = self.shock_up is not None and self.move > self.shock_up
+        return up or (self.shock_down is not None and -self.move > self.shock_down)
+
+
+def inspect(
+    state: MarketState,
+    promise: Promise | None,
+    spot: Quote | None,
+    realised: Collection[Realised],
+    protocol: Protocol,
+    guard: GuardSettings,
+    watch: WatchSettings,
+) -> tuple[Incident, ...]:
+    """Return the anomalies in a market at one block, the gravest first."""
+    return (
+        *_broken_promise(state, promise),
+        *_oracle(state, spot, protocol, guard),
+        *_breaches(state, realised, protocol, watch),
+    )
+
+
+def inspect_liquidations(
+    before: Sequence[Account], after: MarketState, preflight: Preflight, guard: GuardSettings
+) -> tuple[Incident, ...]:
+    """Return an incident when a mined change made more accounts liquidatable than its simulation showed."""
+    already = {account.address for account in before if account.liquidatable}
+    hit = {account.address for account in after.accounts if account.liquidatable} - already
+    surprises = sorted(hit - set(preflight.newly_liquidatable))
+    if len(surprises) <= guard.max_newly_liquidatable:
+        return ()
+    detail = (
+        f"{len(surprises)} accounts became liquidatable that the simulation did not show: {', '.join(surprises[:5])}"
+    )
+    return (_incident(after, IncidentKind.UNEXPECTED_LIQUIDATIONS, detail, demands_rollback=True),)
+
+
+def _incident(
+    state: MarketState, kind: IncidentKind, detail: str, promised: tuple[int, ...] = (), *, demands_rollback: bool
+) -> Incident:
+    observed = state.values if promised else ()
+    return Incident(state.market, kind, detail, state.block, demands_rollback, promised, observed)
+
+
+def _broken_promise(state: MarketState, promise: Promise | None) -> Iterator[Incident]:
+    if promise is None:
+        return
+    promised, applied = promise.proposal.values, promise.applied
+    observed = state.values
+    if state.sequence == applied.sequence and observed == applied.values != promised:
+        detail = f"version {applied.sequence} was decided as {promised}, the chain shows {observed}"
+        yield _incident(state, IncidentKind.READBACK_MISMATCH, detail, promised, demands_rollback=True)
+    elif state.sequence > applied.sequence or observed != applied.values:
+        detail = f"version {applied.sequence} left {applied.values}, version {state.sequence} shows {observed}"
+        yield _incident(state, IncidentKind.FOREIGN_CHANGE, detail, applied.values, demands_rollback=False)
+
+
+def _oracle(state: MarketState, spot: Quote | None, protocol: Protocol, guard: GuardSettings) -> Iterator[Incident]:
+    if spot is not None and diverges(spot.value, state.oracle_price, guard.max_oracle_deviation):
+        detail = f"feed {spot.feed} says {spot.value:g}, the oracle {state.oracle_price:g}"
+        tighter = _last_good_is_tighter(state, protocol)
+        yield _incident(state, IncidentKind.ORACLE_DIVERGED, detail, demands_rollback=tighter)
+
+
+def _breaches(
+    state: MarketState, realised: Collection[Realised], protocol: Protocol, watch: WatchSettings
+) -> Iterator[Incident]:
+    breaches = sum(bar.breached for bar in realised)
+    chance = float(binom.sf(breaches - 1, len(realised), watch.breach_rate))
+    if breaches and chance < watch.breach_significance:
+        detail = f"{breaches} of {len(realised)} bars moved further than the spot shock, by chance {chance:.2g}"
+        tighter = _last_good_is_tighter(state, protocol)
+        yield _incident(state, IncidentKind.MARGIN_BREACHED, detail, demands_rollback=tighter)
+
+
+def _last_good_is_tighter(state: MarketState, protocol: Protocol) -> bool:
+    """Say whether restoring the last good version would tighten something and loosen nothing."""
+    if state.last_good == state.values:
+        return False
+    moves = zip(protocol.parameters, state.values, state.last_good, strict=True)
+    return all((good - live) * (1 if p.tightening == "up" else -1) >= 0 for p, live, good in moves)

@@ -1,0 +1,1 @@
+"""Facts and forecasts: pure, synchronous, without chain, network or clock."""
