@@ -107,7 +107,7 @@ class Rpc:
             data = error.get("data")
             raise Refused(
                 request["method"],
-                int(error.get("code", 0)),
+                _code(error.get("code")),
                 str(error.get("message", "no message")),
                 data if isinstance(data, str) else None,
             )
@@ -118,7 +118,7 @@ class Rpc:
 
 async def require_chain(rpc: Rpc, chain_id: int) -> None:
     """Raise WrongChain unless the endpoint serves `chain_id`."""
-    found = int(await rpc.call("eth_chainId"), 16)
+    found = quantity(await rpc.call("eth_chainId"), "eth_chainId")
     if found != chain_id:
         raise WrongChain(f"{rpc.name} serves chain {found}, chain.chain_id is {chain_id}")
 
@@ -134,9 +134,20 @@ async def block_at(rpc: Rpc, number: int) -> BlockStamp | None:
     return None if block is None else stamp(block)
 
 
-def stamp(block: dict[str, Any]) -> BlockStamp:
-    """Return the stamp of a block as JSON-RPC gives it."""
-    return BlockStamp(int(block["number"], 16), block["hash"], int(block["timestamp"], 16))
+def stamp(block: Any) -> BlockStamp:
+    """Return the stamp of a block as JSON-RPC gives it. Raises Unreachable when it is none."""
+    if not isinstance(block, dict) or not isinstance(block.get("hash"), str):
+        raise Unreachable(f"the endpoint gave no block: {block!r:.60}")
+    number = quantity(block.get("number"), "block number")
+    return BlockStamp(number, block["hash"], quantity(block.get("timestamp"), "block timestamp"))
+
+
+def quantity(answer: Any, name: str) -> int:
+    """Return a number as JSON-RPC writes it, 0x-prefixed. Raises Unreachable when the answer is none."""
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError):
+        raise Unreachable(f"the endpoint gave no number for {name}: {answer!r:.60}") from None
 
 
 async def read(rpc: Rpc, calls: Sequence[Call], block: BlockStamp) -> list[bytes]:
@@ -147,4 +158,16 @@ async def read(rpc: Rpc, calls: Sequence[Call], block: BlockStamp) -> list[bytes
     """
     at = {"blockHash": block.hash, "requireCanonical": True}
     requests = [("eth_call", ({"to": target, "data": data}, at)) for target, data in calls]
-    return [bytes.fromhex(answer[2:]) for answer in await rpc.batch(requests)]
+    return [_bytes(answer) for answer in await rpc.batch(requests)]
+
+
+def _bytes(answer: Any) -> bytes:
+    try:
+        return bytes.fromhex(answer.removeprefix("0x"))
+    except (AttributeError, ValueError):
+        raise Unreachable(f"the endpoint gave no bytes for eth_call: {answer!r:.60}") from None
+
+
+def _code(code: Any) -> int:
+    """Return an error's code, 0 for what is none: some gateways send null or text."""
+    return code if isinstance(code, int) else 0

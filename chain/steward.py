@@ -14,8 +14,7 @@ from chain.protocol import BindingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chain.rpc import Call, Refused, Rpc
-    from models.market import BlockStamp
+    from chain.rpc import Call, Refused
 
 CALLS = "(address,bytes)[]"
 APPLY_TYPES = ("bytes32", "uint256", "bytes32", "(uint256,uint256)[]", CALLS, "bytes32", "uint256")
@@ -26,8 +25,6 @@ MARKET_STATE = "market_state(bytes32)"
 VIEW_TYPE = "(uint256,bytes32,bool," + ",".join(["uint256[]"] * 9) + ",bool[])"
 APPLIED = "Applied(bytes32,uint256,bytes32,uint256[],bytes32)"
 ROLLED_BACK = "RolledBack(bytes32,uint256,bytes32,uint256,uint256[],bytes32)"
-LOG_CHUNK = 5_000
-"""Blocks asked for in one eth_getLogs; public endpoints refuse more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +101,9 @@ def rollback_calldata(
     return _encode(ROLLBACK, ROLLBACK_TYPES, arguments)
 
 
-async def events(rpc: Rpc, steward: str, market: str, start: int, end: BlockStamp) -> list[StewardEvent]:
-    """Return the market's changes from block `start` up to and including `end`, oldest first."""
-    topics = [[_topic(APPLIED), _topic(ROLLED_BACK)], "0x" + market_id(market).hex()]
-    found: list[StewardEvent] = []
-    for first in range(start, end.number + 1, LOG_CHUNK):
-        last = min(first + LOG_CHUNK - 1, end.number)
-        where = {"address": steward, "topics": topics, "fromBlock": hex(first), "toBlock": hex(last)}
-        found += [parse_event(market, log) for log in await rpc.call("eth_getLogs", where)]
-    return found
+def change_filter(steward: str, market: str) -> dict[str, Any]:
+    """Return the log filter for a market's changes."""
+    return {"address": steward, "topics": [[_topic(APPLIED), _topic(ROLLED_BACK)], "0x" + market_id(market).hex()]}
 
 
 def parse_event(market: str, log: dict[str, Any]) -> StewardEvent:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
 
-from chain.rpc import Refused, stamp
+from chain.rpc import Refused, quantity, stamp
 
 if TYPE_CHECKING:
     from chain.rpc import Rpc
@@ -56,7 +56,7 @@ class Fate(StrEnum):
 
 
 def build(candidate: TxCandidate, chain_id: int, nonce: int, base_fee: int, settings: ChainSettings) -> dict[str, Any]:
-    """Return the EIP-1559 fields to sign. Raises FeeTooHigh when two blocks' rise would pass the cap."""
+    """Return the EIP-1559 fields to sign. Raises FeeTooHigh when base fee and tip pass the cap today."""
     tip = int(settings.priority_fee_gwei * GWEI)
     cap = int(settings.max_fee_gwei * GWEI)
     if base_fee + tip > cap:
@@ -84,13 +84,14 @@ async def nonces(rpc: Rpc, sender: str) -> tuple[int, int]:
         ("eth_getTransactionCount", (sender, "pending")),
     ]
     mined, pending = await rpc.batch(asked)
-    return int(mined, 16), int(pending, 16)
+    return quantity(mined, "mined nonce"), quantity(pending, "pending nonce")
 
 
 async def base_fee(rpc: Rpc, block: BlockStamp) -> int:
     """Return the base fee of a block, in wei."""
     header = await rpc.call("eth_getBlockByHash", block.hash, False)  # noqa: FBT003 - positional in JSON-RPC
-    return int(header["baseFeePerGas"], 16)
+    # A node that lags behind the one that named the block answers null.
+    return quantity(header and header.get("baseFeePerGas"), "base fee")
 
 
 async def broadcast(rpc: Rpc, raw: str) -> None:

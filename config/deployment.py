@@ -64,10 +64,10 @@ class Deployment(Section):
 def load_deployment(path: Path) -> Deployment:
     """Read a deployment file. Raises ConfigError naming file, key and rule."""
     try:
-        text = path.read_text(encoding="utf-8")
+        document = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; `keeper deploy` writes it") from None
     try:
-        return Deployment.model_validate_json(text)
+        return Deployment.model_validate_json(document)
     except ValidationError as error:
         raise explain(error, file=str(path), text="", schema=Deployment) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 SECRET_KEYS = frozenset({"url", "rpc_url"})
 """Keys whose values may carry credentials: never printed."""
+
+CREDENTIAL = re.compile(r"://|[0-9a-fA-F]{64}")
+"""What an address or a private key looks like, should one stand under a wrong key."""
+
+KEY = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
+DOTTED = rf"{KEY}(?:\s*\.\s*{KEY})*"
+HEADER = re.compile(rf"\s*(\[\[?)\s*({DOTTED})\s*\]")
+ASSIGNMENT = re.compile(rf"\s*({DOTTED})\s*=")
+
+Place = tuple[int | str, ...]
+"""Where a value stands in a document: keys, and positions in arrays."""
 
 
 class KnownFault(Exception):
@@ -49,7 +61,11 @@ def _explain_one(detail: ErrorDetails, file: str, text: str, schema: type[BaseMo
 def _short(value: Any) -> str:
     if isinstance(value, dict | list):
         return "(table)" if isinstance(value, dict) else "(list)"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "(a number of more than 256 bits)"
     text = repr(value)
+    if CREDENTIAL.search(text):
+        return "(not shown)"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -84,23 +100,35 @@ def _innermost_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def find_line(text: str, path: Iterable[int | str]) -> int | None:
-    """Return the 1-based line of the TOML key at `path`, or of the nearest table above it."""
-    wanted = [part for part in path if isinstance(part, str)]
-    index = next((part for part in path if isinstance(part, int)), None)
-    table: list[str] = []
-    seen: dict[str, int] = {}
-    best = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line)
-        if header:
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
-            seen[header[1]] = seen.get(header[1], -1) + 1
-            if table == wanted[: len(table)] and index in (None, seen[header[1]]):
-                best = number
+    """Return the 1-based line of the TOML key at `path`, or of what stands nearest to it; None when nothing does."""
+    wanted = tuple(path)
+    table: Place = ()
+    counts: dict[Place, int] = {}
+    best, depth = None, 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        if header := HEADER.match(line):
+            table = place = _enter(_parts(header[2]), counts, item=header[1] == "[[")
+        elif assignment := ASSIGNMENT.match(line):
+            place = (*table, *_parts(assignment[1]))
+        else:
             continue
-        key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
-        if key and [*table, *(part.strip("\"'") for part in key[1].split("."))] == wanted:
-            position = seen.get(".".join(table), 0)
-            if index in (None, position):
-                return number
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(place, wanted, strict=False)))
+        if shared > depth:
+            best, depth = number, shared
     return best
+
+
+def _enter(parts: list[str], counts: dict[Place, int], *, item: bool) -> Place:
+    """Return the place a table header opens; `counts` holds the position reached in every array of tables."""
+    place: Place = ()
+    for number, part in enumerate(parts, start=1):
+        place = (*place, part)
+        if item and number == len(parts):
+            counts[place] = counts.get(place, -1) + 1
+        if place in counts:
+            place = (*place, counts[place])
+    return place
+
+
+def _parts(dotted: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(KEY, dotted)]

@@ -42,7 +42,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """Read and validate keeper.toml. Raises ConfigError naming file, line, key, value and rule."""
     text, document = _read_toml(path)
     for variable, (table, key) in OVERRIDES.items():
-        if variable in environ:
+        if environ.get(variable):
             section = document.setdefault(table, {})
             if not isinstance(section, dict):
                 raise ConfigError(f"{path}: {table}: must be a table")
@@ -97,9 +97,14 @@ def load_secrets(environ: Mapping[str, str]) -> Secrets:
 
 def redact(url: str) -> str:
     """Return scheme, host and port of a URL: never user, password, path, or query, which may hold keys."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(not an address)"
     if parts.scheme.startswith("sqlite"):
         return url
+    if "@" in parts.path + parts.query + parts.fragment:
+        return f"{parts.scheme}://"  # a password with / ? or # in it: what seems to be the host is its beginning
     try:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
@@ -118,8 +123,10 @@ def _read_toml(path: Path) -> tuple[str, dict[str, object]]:
     text = _read_text(path)
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
 
 
 def _read_text(path: Path) -> str:

@@ -12,7 +12,7 @@ from config.schema import Name, Section
 Signature = Annotated[str, Field(pattern=r"^[a-zA-Z_]\w*\([a-z0-9_,\[\]()]*\)$")]
 """A function's canonical signature, such as `set_shocks(uint256,uint256,uint256)`."""
 
-Argument = int | str
+Argument = int | Annotated[str, Field(pattern=r"^\$")]
 """A constant, or `$name` for the proposed value of a parameter."""
 
 Role = Literal["spot_shock_up", "spot_shock_down", "shocked_vol", "maintenance_factor", "liquidation_threshold"]
@@ -69,6 +69,9 @@ class Accounts(Section):
     maintenance_margin: Annotated[int, Field(ge=0)]
     liquidation_margin: Annotated[int, Field(ge=0)]
     liquidatable: Annotated[int, Field(ge=0)]
+    auction_event: Signature | None = Field(
+        None, description="Event that begins a liquidation; its first indexed argument is the account."
+    )
 
 
 class Price(Section):
@@ -104,6 +107,10 @@ class Protocol(Section):
         for name in names:
             if written.count(name) != 1:
                 raise ValueError(f"parameter {name} must be written by exactly one setter, not {written.count(name)}")
+        for group in sorted({parameter.group for parameter in self.parameters if parameter.group}):
+            with_role = {parameter.role is not None for parameter in self.parameters if parameter.group == group}
+            if len(with_role) > 1:
+                raise ValueError(f"group {group} moves together, so all of its parameters need a role, or none")
         for member in (
             "address",
             "equity",

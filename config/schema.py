@@ -137,7 +137,10 @@ class MarketSettings(Section):
     """One market the keeper looks after."""
 
     name: Name
-    protocol: Name = Field("options_market", description="Binding in config/protocols/<protocol>.toml, or a path.")
+    protocol: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,255}$")] = Field(
+        "options_market",
+        description="Binding in config/protocols/<protocol>.toml, or a path ending in .toml, relative to this file.",
+    )
     spot_feed: Name
     vol_feed: Name
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chain.events import history
+from chain.market import Market
+from chain.protocol import BoundProtocol
 from chain.rpc import Rpc, head, require_chain
-from chain.steward import events
 from keeper.journal import Journal
 from keeper.verify import compare_with_chain, verify_chain_of_hashes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chain.steward import StewardEvent
     from config.deployment import Deployment
+    from config.protocol import Protocol
     from config.schema import Settings
     from keeper.verify import Disagreement, VerifyReport
 
@@ -55,13 +60,15 @@ class Audit:
         }
 
 
-async def audit(settings: Settings, deployment: Deployment | None) -> Audit:
-    """Check the journal; with a deployment compare it with the chain as well. Reads only."""
+async def audit(
+    settings: Settings, deployment: Deployment | None, protocols: Mapping[str, Protocol] | None = None
+) -> Audit:
+    """Check the journal; with a deployment and its bindings compare it with the chain as well. Reads only."""
     url = settings.journal.url.get_secret_value()
     rows = await verify_chain_of_hashes(url)
-    if deployment is None or not rows.ok:
+    if deployment is None or protocols is None or not rows.ok:
         return Audit(rows, None, None)
-    found = await _history(settings, deployment)
+    found = await _changes(settings, deployment, protocols)
     journal = await Journal.open(url, lambda: 0)
     try:
         entries = await journal.find()
@@ -70,11 +77,13 @@ async def audit(settings: Settings, deployment: Deployment | None) -> Audit:
     return Audit(rows, len(found), compare_with_chain(entries, found))
 
 
-async def _history(settings: Settings, deployment: Deployment) -> list[StewardEvent]:
+async def _changes(settings: Settings, deployment: Deployment, protocols: Mapping[str, Protocol]) -> list[StewardEvent]:
+    found: list[StewardEvent] = []
     async with Rpc(settings.chain.rpc_url.get_secret_value()) as rpc:
         await require_chain(rpc, settings.chain.chain_id)
         end = await head(rpc)
-        histories = [
-            await events(rpc, deployment.steward, market.name, deployment.block, end) for market in settings.markets
-        ]
-    return [event for history in histories for event in history]
+        for name, binding in protocols.items():
+            bound = BoundProtocol(binding, deployment.markets[name].market)
+            market = Market(name, deployment.steward, bound, rpc)
+            found += (await history(market, deployment.block, end)).changes
+    return found

@@ -287,7 +287,7 @@ def verify(
 
     settings = _settings(config)
     deployment = None if journal_only else _deployment(settings)
-    report = asyncio.run(audit(settings, deployment))
+    report = asyncio.run(audit(settings, deployment, _protocols(settings, config)))
     if as_json:
         out.print_json(data=report.document())
     else:

@@ -24,7 +24,7 @@ from keeper.memory import Memory
 from keeper.messages import Applied, Lifecycle, Reason, Rejected
 from keeper.pipeline import Pipeline
 from keeper.quotebook import QuoteBook
-from keeper.submit import DryRunExecutor, StewardExecutor, calldata
+from keeper.submit import DryRunExecutor, StewardExecutor
 from models.market import BlockStamp
 from models.recording import load_recording
 from models.registry import load_forecaster
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from config.schema import MarketSettings, Settings
     from keeper.clock import Clock
     from keeper.messages import Outcome, QuoteRefused
-    from keeper.submit import Encode, Executor
+    from keeper.submit import Executor
     from models.forecaster import Forecaster
     from models.market import Bar, Quote
 
@@ -51,7 +51,7 @@ class Parts:
 
     open_rpc: Callable[[str], Rpc] = Rpc
     open_forecaster: Callable[[str], Forecaster] = load_forecaster
-    encode: Encode = calldata
+    wrap_executor: Callable[[Executor], Executor] = lambda executor: executor
 
 
 @dataclass(slots=True)
@@ -166,7 +166,8 @@ async def open_keeper(
         journal = await Journal.open(settings.journal.url.get_secret_value(), clock.now_ms)
         stack.push_async_callback(journal.close)
         markets = {m.name: _market(m, deployment, protocols[m.name], rpc) for m in settings.markets}
-        executor, sender = _executor(settings, secrets, deployment, rpc, journal, markets, parts.encode)
+        executor, sender = _executor(settings, secrets, deployment, rpc, journal, markets)
+        executor = parts.wrap_executor(executor)
         forecaster = parts.open_forecaster(settings.model.model)
         pipelines = tuple(
             [
@@ -221,13 +222,12 @@ def _executor(
     rpc: Rpc,
     journal: Journal,
     markets: Mapping[str, Market],
-    encode: Encode,
 ) -> tuple[Executor, str]:
     """Return the executor and the address that simulations are sent from."""
     if secrets.private_key is None:
         return DryRunExecutor(), deployment.keeper
     signer = LocalSigner(secrets.private_key)
-    return StewardExecutor(rpc, signer, journal, settings.chain, markets, encode), signer.address
+    return StewardExecutor(rpc, signer, journal, settings.chain, markets), signer.address
 
 
 async def _pipeline(

@@ -130,6 +130,9 @@ def _forecast_fault(forecast: Forecast) -> str | None:
         return f"published margin is {lower}, {upper}"
     if not lower < 0 < upper:
         return f"published margin {lower:g}, {upper:g} does not enclose zero"
+    for horizon, tail in forecast.horizons.items():
+        if not (math.isfinite(tail.es_lower) and math.isfinite(tail.es_upper)):
+            return f"the expected shortfall at {horizon} s is {tail.es_lower}, {tail.es_upper}"
     rows = [(f"{horizon} s", tail.quantiles) for horizon, tail in forecast.horizons.items()]
     rows += [(f"iv {horizon} s", quantiles) for horizon, quantiles in (forecast.iv_horizons or {}).items()]
     for name, quantiles in rows:
@@ -155,7 +158,8 @@ def _tune_rules(
 ) -> Iterator[Finding]:
     if state.paused:
         yield Reason.PAUSED, "the steward is paused"
-    yield from _ids(proposal, state, protocol)
+    yield from _ids(proposal, state)
+    yield from _groups(proposal, state, protocol)
     yield from _corridor(proposal.targets, state, protocol, "target")
     yield from _corridor(proposal.changes, state, protocol, "value")
     yield from _steps(proposal, state, protocol, now)
@@ -167,6 +171,7 @@ def _rollback_rules(
 ) -> Iterator[Finding]:
     if not proposal.changes:
         yield Reason.NO_EFFECT, "the last good version is live"
+    yield from _ids(proposal, state)
     if proposal.values != state.last_good:
         yield Reason.NOT_LAST_GOOD, f"{proposal.values} is not the last good version {state.last_good}"
     if proposal.values not in once_applied:
@@ -176,13 +181,17 @@ def _rollback_rules(
     yield from _invariants(proposal, protocol)
 
 
-def _ids(proposal: Proposal, state: MarketState, protocol: Protocol) -> Iterator[Finding]:
+def _ids(proposal: Proposal, state: MarketState) -> Iterator[Finding]:
     ids = [change.id for change in proposal.changes]
     if any(low >= high for low, high in pairwise(ids)):
         yield Reason.NOT_ASCENDING, f"ids {ids}"
-    for index in ids:
+    for index in (*ids, *(target.id for target in proposal.targets)):
         if not 0 <= index < len(state.parameters):
             yield Reason.UNKNOWN_PARAMETER, f"id {index}, the steward knows {len(state.parameters)} parameters"
+
+
+def _groups(proposal: Proposal, state: MarketState, protocol: Protocol) -> Iterator[Finding]:
+    ids = [change.id for change in proposal.changes]
     if proposal.values == state.values:
         yield Reason.NO_EFFECT, "the proposed values are live"
     for index in ids:

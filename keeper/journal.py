@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from chain.steward import StewardEvent
 from keeper.journal_database import (
     GENESIS,
     TAKE_WRITE_LOCK,
@@ -47,7 +48,7 @@ from keeper.messages import (
     digest,
     parse,
 )
-from models.market import Bar, Quote
+from models.market import Auction, Bar, Quote
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -65,6 +66,8 @@ Message = (
     | QuoteRefused
     | Bar
     | BarClosed
+    | StewardEvent
+    | Auction
     | Baseline
     | Assessment
     | Proposal
@@ -83,6 +86,8 @@ class EntryKind(StrEnum):
     QUOTE_REFUSED = "quote_refused"
     BAR = "bar"
     BAR_CLOSED = "bar_closed"
+    CHANGE = "change"
+    AUCTION = "auction"
     BASELINE = "baseline"
     ASSESSMENT = "assessment"
     PROPOSAL = "proposal"
@@ -102,6 +107,8 @@ MESSAGES: dict[EntryKind, type[Message]] = {
     EntryKind.QUOTE_REFUSED: QuoteRefused,
     EntryKind.BAR: Bar,
     EntryKind.BAR_CLOSED: BarClosed,
+    EntryKind.CHANGE: StewardEvent,
+    EntryKind.AUCTION: Auction,
     EntryKind.BASELINE: Baseline,
     EntryKind.ASSESSMENT: Assessment,
     EntryKind.PROPOSAL: Proposal,
@@ -153,12 +160,14 @@ def index_of(message: Message) -> tuple[str, str]:
             market, key = message.proposal.market, message.proposal.digest
         case Rejected():
             market, key = message.market, message.proposal.digest if message.proposal else ""
-        case Attempt() | Applied() | Failed() | DryRun():
+        case Attempt() | Applied() | Failed() | DryRun() | StewardEvent():
             market, key = message.market, message.digest
         case Assessment():
             market, key = message.market, digest(message)
         case BarClosed():
             market, key = message.market, message.bar.asset
+        case Auction():
+            market, key = message.market, message.tx_hash
         case Baseline() | NoChange() | Incident():
             market = message.market
         case Quote() | QuoteRefused():

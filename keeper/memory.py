@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chain.steward import StewardEvent
 from keeper.journal import EntryKind
-from keeper.messages import Applied, Assessment, BarClosed, Baseline, Incident, Proposal
+from keeper.messages import Applied, Approved, Assessment, Attempt, BarClosed, Baseline, Incident, Proposal
 from keeper.watch import Promise, Realised
+from models.market import Auction
 
 if TYPE_CHECKING:
     from collections import deque
@@ -20,11 +22,23 @@ if TYPE_CHECKING:
     from models.market import Bar, Quote
 
 
+RESTORED = (
+    EntryKind.BASELINE,
+    EntryKind.BAR_CLOSED,
+    EntryKind.ATTEMPT,
+    EntryKind.APPLIED,
+    EntryKind.CHANGE,
+    EntryKind.AUCTION,
+)
+"""What a restart folds in whole; of proposals and assessments only the newest count."""
+
+
 @dataclass(slots=True)
 class Memory:
     """What one market's pipeline knows of its past.
 
-    `used` holds the quotes of the last decision by feed, `once_applied` every version a rollback may restore.
+    `used` holds the quotes of the last decision by feed, `once_applied` every version a rollback may restore, `ours`
+    the digests of what we sent; logs are known up to `seen_block`.
     """
 
     protocol: Protocol
@@ -35,10 +49,13 @@ class Memory:
     once_applied: set[tuple[int, ...]] = field(default_factory=set)
     promise: Promise | None = None
     forecast: Forecast | None = None
+    ours: set[str] = field(default_factory=set)
+    logged: set[StewardEvent | Auction] = field(default_factory=set)
+    seen_block: int = 0
     bars: int = 0
     bars_end: int = 0
     _values: tuple[int, ...] = ()
-    _close: float | None = None
+    _close: float | None = None  # of the last live bar: warm-up bars may lie years before it
     _proposals: dict[str, Proposal] = field(default_factory=dict)
     _lasting: set[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=set)
 
@@ -60,18 +77,26 @@ class Memory:
                     move = bar.close / self._close - 1.0
                     self.realised.append(Realised(move, message.shock_up, message.shock_down))
                 self._learn(bar)
+                self._close = bar.close
             case Baseline():
                 self.once_applied |= {message.values, message.last_good}
+                self.promise = Promise(message.sequence, message.values, message.values)
                 self._values = message.values
+                self._saw(message.block.number)
             case Assessment():
                 self.used = {quote.feed: quote for quote in (message.spot, message.vol)}
                 self.oracle_price = message.oracle_price
                 self._values = message.values
+                self._saw(message.block.number)
             case Proposal():
                 self._proposals = {message.digest: message}
             case Applied():
                 self.once_applied.add(message.values)
                 self._keep_promise(message)
+            case Approved() | Attempt():
+                self.ours.add(message.proposal.digest if isinstance(message, Approved) else message.digest)
+            case StewardEvent() | Auction():
+                self.logged.add(message)
             case _:
                 pass
 
@@ -84,7 +109,7 @@ class Memory:
 
     async def restore(self, journal: Journal, market: str) -> None:
         """Fold in what the journal holds about a market. Call once, after `warm_up`."""
-        for kind in (EntryKind.BASELINE, EntryKind.BAR_CLOSED, EntryKind.APPLIED):
+        for kind in RESTORED:
             for entry in await journal.find(kind=kind, market=market):
                 self.note(entry.message())
         await self.recall_promise(journal, market)
@@ -104,13 +129,15 @@ class Memory:
     def _keep_promise(self, applied: Applied) -> None:
         proposal = self._proposals.get(applied.digest)
         if proposal is not None:
-            self.promise = Promise(proposal, applied)
+            self.promise = Promise(applied.sequence, proposal.values, applied.values)
+
+    def _saw(self, block: int) -> None:
+        self.seen_block = max(self.seen_block, block)
 
     def _learn(self, bar: Bar) -> None:
         self.forecast = self.forecaster.update(bar)
         self.bars += 1
         self.bars_end = bar.end
-        self._close = bar.close
 
     def _ratio(self, role: Role) -> float | None:
         pairs = zip(self.protocol.parameters, self._values, strict=False)

@@ -170,10 +170,13 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a copy of the chain showed when the exact calldata ran on it, now and when the ramp has ended."""
+    """What a copy of the chain showed when `calldata` ran on it, now and when the ramp has ended.
+
+    `calldata` is what is sent, to the byte: nothing encodes a second time.
+    """
 
     block: BlockStamp
-    calldata_hash: str
+    calldata: str
     gas: int
     values: tuple[int, ...]
     newly_liquidatable: tuple[str, ...]

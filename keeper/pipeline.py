@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from chain.events import history
 from chain.market import SimulationReverted
 from chain.rpc import head
 from keeper import guard
@@ -24,7 +25,7 @@ from keeper.messages import (
 )
 from keeper.propose import propose, rollback
 from keeper.submit import calldata
-from keeper.watch import inspect, inspect_liquidations
+from keeper.watch import inspect, inspect_history, inspect_liquidations
 from models.market import QuoteKind, Snapshot
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Pipeline:
         if stale is not None:
             return await self._say(stale)
         state = await self._read(block)
+        await self._follow(state)
         await self._close_bars(state)
         grave = await self._inspect(state)
         if grave is not None:
@@ -101,6 +103,19 @@ class Pipeline:
         if not self.memory.once_applied:
             await self._say(Baseline(state.market, block, state.sequence, state.values, state.last_good))
         return state
+
+    async def _follow(self, state: MarketState) -> None:
+        """Journal what the chain logged since the last tick, and name the changes that are not ours."""
+        found = await history(self.market, self.memory.seen_block + 1, state.block)
+        changes = [change for change in found.changes if change not in self.memory.logged]
+        auctions = [auction for auction in found.auctions if auction not in self.memory.logged]
+        for change in changes:
+            await self._say(change)
+        for auction in auctions:
+            await self._say(auction)
+        for incident in inspect_history(state, changes, self.memory.ours):
+            await self._say(incident)
+        self.memory.seen_block = state.block.number
 
     async def _decide(self, state: MarketState) -> Outcome:
         snapshot = Snapshot(state, self.newest.get(self.names.spot_feed), self.newest.get(self.names.vol_feed))
@@ -153,11 +168,11 @@ class Pipeline:
         try:
             shown = await self.market.simulate(data, self.sender, state)
         except SimulationReverted as error:
-            return Preflight(state.block, digest(data), 0, (), (), str(error))
+            return Preflight(state.block, data, 0, (), (), str(error))
         already = {account.address for account in state.accounts if account.liquidatable}
         after = (*shown.accounts, *shown.accounts_after_ramp)
         hit = {account.address for account in after if account.liquidatable} - already
-        return Preflight(state.block, digest(data), shown.gas, shown.values, tuple(sorted(hit)))
+        return Preflight(state.block, data, shown.gas, shown.values, tuple(sorted(hit)))
 
     async def _close_bars(self, state: MarketState) -> None:
         """Feed the model the bars that the believable quotes since the last tick have closed."""

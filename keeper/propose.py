@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from keeper.messages import Assessment
     from models.market import MarketState, ParameterState
 
+LARGEST_LOG = 700.0
+"""Larger exponents overflow a float; a forecast that large is for the guard to refuse, not a fault."""
+
+BEYOND = 2.0**256
+"""Stands for every target past what a word of the chain holds: outside any corridor."""
+
 
 def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Role, float]:
     """Return the value each role should have, as plain ratios (1.0 is 100 %).
@@ -25,13 +32,14 @@ def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Rol
     """
     lower, upper = assessment.published
     period = math.sqrt(settings.margin_period_days)
-    down, up = -math.expm1(lower * period), math.expm1(upper * period)
+    down, up = -math.expm1(lower * period), math.expm1(min(upper * period, LARGEST_LOG))
+    rise = math.exp(min(assessment.vol_rise or 0.0, LARGEST_LOG))
     at_once = max(-assessment.raw[0], assessment.raw[1]) * math.sqrt(settings.liquidation_days)
     threshold = -math.expm1(-at_once / (max(-lower, upper) * period))
     return {
         "spot_shock_up": up,
         "spot_shock_down": down,
-        "shocked_vol": settings.vol_multiple * assessment.vol.value * math.exp(assessment.vol_rise or 0.0),
+        "shocked_vol": settings.vol_multiple * assessment.vol.value * rise,
         "liquidation_threshold": threshold,
         "maintenance_factor": threshold + settings.maintenance_gap * (1.0 - threshold),
     }
@@ -58,9 +66,12 @@ def propose(
         if waiting > now:
             notes.append(f"{names} cools down for another {waiting - now} s")
             continue
-        changes += _step(parameters, wanted)
-    moving = [change for change in changes if change.value != state.values[change.id]]
-    if not moving:
+        step = _step(parameters, wanted)
+        if all(change.value == state.values[change.id] for change in step):
+            notes.append(f"{names} cannot move: its step limits leave less than one unit")
+            continue
+        changes += step
+    if not changes:
         reason = "; ".join(notes) or "every parameter is within its dead band"
         return NoChange(state.market, state.block, reason, digest(assessment))
     changes.sort(key=lambda change: change.id)
@@ -106,7 +117,7 @@ def parameter_targets(assessment: Assessment, protocol: Protocol, settings: Prop
     targets = {}
     for index, parameter in enumerate(protocol.parameters):
         if parameter.role is not None:
-            exact = ratios[parameter.role] * parameter.scale
+            exact = min(ratios[parameter.role] * parameter.scale, BEYOND)
             targets[index] = math.ceil(exact) if parameter.tightening == "up" else math.floor(exact)
     return targets
 
@@ -122,16 +133,15 @@ def _outside_dead_band(parameter: ParameterState, target: int, dead_band: float)
 
 def _step(parameters: Sequence[ParameterState], wanted: Mapping[int, int]) -> list[Change]:
     """Move all by the largest common share of their way that no step limit forbids."""
-    share = min(1.0, *(_share(parameter, wanted[parameter.id]) for parameter in parameters))
-    if share == 1.0:
-        return [Change(parameter.id, wanted[parameter.id]) for parameter in parameters]
+    share = min(_share(parameter, wanted[parameter.id]) for parameter in parameters)
     return [Change(p.id, p.value + int(share * (wanted[p.id] - p.value))) for p in parameters]
 
 
-def _share(parameter: ParameterState, target: int) -> float:
+def _share(parameter: ParameterState, target: int) -> Fraction:
+    """Return the exact share, since on-chain units may need more digits than a float has."""
     way = target - parameter.value
     limit = parameter.max_step_up if way > 0 else parameter.max_step_down
-    return 1.0 if abs(way) <= limit else limit / abs(way)
+    return Fraction(1) if abs(way) <= limit else Fraction(limit, abs(way))
 
 
 def _because(assessment: Assessment, changes: Sequence[Change], state: MarketState, protocol: Protocol) -> str:

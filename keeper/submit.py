@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +11,7 @@ from chain.rpc import Refused, RpcError, Unreachable, head
 from keeper.messages import Applied, Attempt, DryRun, Failed, ProposalKind, Reason, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from chain.market import Market
     from chain.rpc import Rpc
@@ -39,10 +38,6 @@ class Executor(Protocol):
         ...
 
 
-Encode = Callable[["Proposal", "Market"], str]
-"""How a proposal becomes the steward's calldata."""
-
-
 def calldata(proposal: Proposal, market: Market, digest: str | None = None) -> str:
     """Return the steward call that carries a proposal out. `digest` is what the chain records, the proposal's own."""
     calls = market.protocol.setter_calls(proposal.values, [change.id for change in proposal.changes])
@@ -60,8 +55,7 @@ class DryRunExecutor:
 
     async def execute(self, approved: Approved, market: Market) -> DryRun:
         """Say what would have been sent."""
-        proposal = approved.proposal
-        return DryRun(market.name, proposal.digest, market.steward, calldata(proposal, market))
+        return DryRun(market.name, approved.proposal.digest, market.steward, approved.preflight.calldata)
 
     async def finish(self) -> list[Applied | Failed]:
         """Nothing was begun."""
@@ -80,7 +74,6 @@ class StewardExecutor:
     journal: Journal
     settings: ChainSettings
     markets: Mapping[str, Market]
-    encode: Encode = calldata
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -131,8 +124,7 @@ class StewardExecutor:
         proposal = approved.proposal
         nonce, _ = await txmgr.nonces(self.rpc, self.signer.address)
         fee = await txmgr.base_fee(self.rpc, await head(self.rpc))
-        data = self.encode(proposal, market)
-        candidate = txmgr.TxCandidate(market.steward, data, approved.preflight.gas)
+        candidate = txmgr.TxCandidate(market.steward, approved.preflight.calldata, approved.preflight.gas)
         signed = self.signer.sign(txmgr.build(candidate, self.settings.chain_id, nonce, fee, self.settings))
         return Attempt(
             market=market.name,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from keeper.guard import diverges
 from keeper.messages import Incident, IncidentKind
@@ -18,18 +18,20 @@ from keeper.messages import Incident, IncidentKind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from chain.steward import StewardEvent
     from config.protocol import Protocol
     from config.schema import GuardSettings, WatchSettings
-    from keeper.messages import Applied, Preflight, Proposal
+    from keeper.messages import Preflight
     from models.market import Account, MarketState, Quote
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The last change: what was decided, and what the chain showed when it was mined."""
+    """One version: the values that were decided, and those the chain showed when it was mined (id order)."""
 
-    proposal: Proposal
-    applied: Applied
+    sequence: int
+    decided: tuple[int, ...]
+    shown: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,22 @@ def inspect(
     )
 
 
+def inspect_history(state: MarketState, changes: Sequence[StewardEvent], ours: Collection[str]) -> tuple[Incident, ...]:
+    """Return an incident for each change that another keeper made; `ours` are the digests of our own."""
+    foreign = [change for change in changes if change.digest not in ours]
+    return tuple(
+        Incident(
+            state.market,
+            IncidentKind.FOREIGN_CHANGE,
+            f"version {change.sequence} was made by another keeper in {change.tx_hash}",
+            state.block,
+            demands_rollback=False,
+            observed=change.values,
+        )
+        for change in foreign
+    )
+
+
 def inspect_liquidations(
     before: Sequence[Account], after: MarketState, preflight: Preflight, guard: GuardSettings
 ) -> tuple[Incident, ...]:
@@ -87,16 +105,14 @@ def _incident(
 
 
 def _broken_promise(state: MarketState, promise: Promise | None) -> Iterator[Incident]:
-    if promise is None:
+    if promise is None or state.sequence != promise.sequence:
         return
-    promised, applied = promise.proposal.values, promise.applied
-    observed = state.values
-    if state.sequence == applied.sequence and observed == applied.values != promised:
-        detail = f"version {applied.sequence} was decided as {promised}, the chain shows {observed}"
-        yield _incident(state, IncidentKind.READBACK_MISMATCH, detail, promised, demands_rollback=True)
-    elif state.sequence > applied.sequence or observed != applied.values:
-        detail = f"version {applied.sequence} left {applied.values}, version {state.sequence} shows {observed}"
-        yield _incident(state, IncidentKind.FOREIGN_CHANGE, detail, applied.values, demands_rollback=False)
+    if state.values == promise.shown != promise.decided:
+        detail = f"version {promise.sequence} was decided as {promise.decided}, the chain shows {state.values}"
+        yield _incident(state, IncidentKind.READBACK_MISMATCH, detail, promise.decided, demands_rollback=True)
+    elif state.values != promise.shown:
+        detail = f"{promise.shown} became {state.values} without a new version: changed behind the steward"
+        yield _incident(state, IncidentKind.FOREIGN_CHANGE, detail, promise.shown, demands_rollback=False)
 
 
 def _oracle(state: MarketState, spot: Quote | None, protocol: Protocol, guard: GuardSettings) -> Iterator[Incident]:
@@ -110,8 +126,8 @@ def _breaches(
     state: MarketState, realised: Collection[Realised], protocol: Protocol, watch: WatchSettings
 ) -> Iterator[Incident]:
     breaches = sum(bar.breached for bar in realised)
-    chance = float(binom.sf(breaches - 1, len(realised), watch.breach_rate))
-    if breaches and chance < watch.breach_significance:
+    chance = float(bdtrc(breaches - 1, len(realised), watch.breach_rate)) if breaches else 1.0
+    if chance < watch.breach_significance:
         detail = f"{breaches} of {len(realised)} bars moved further than the spot shock, by chance {chance:.2g}"
         tighter = _last_good_is_tighter(state, protocol)
         yield _incident(state, IncidentKind.MARGIN_BREACHED, detail, demands_rollback=tighter)

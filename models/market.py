@@ -75,6 +75,16 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Auction:
+    """An account whose liquidation began, as the protocol logged it."""
+
+    market: str
+    account: str
+    block_number: int
+    tx_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParameterState:
     """One tunable parameter as it stands on chain, with the limits that hold there (all in on-chain units).
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from keeper.audit import audit
 from keeper.demo.report import Act
+from keeper.demo.world import MARKET
 from keeper.journal import EntryKind
 from keeper.messages import IncidentKind, Reason
 
@@ -40,7 +41,7 @@ async def calm(story: Story, keeper: Keeper) -> Act:
         story,
         "calm market, no change",
         f"{CALM_DAYS} decisions journalled, 0 transactions, parameters as deployed",
-        f"{decided} decisions journalled, {sent} transactions, parameters {_same(before, after)}",
+        f"{decided} decisions journalled, {sent} transactions, {story.world.difference(before, after)}",
         decided == CALM_DAYS and sent == 0 and before == after,
         [],
     )
@@ -67,8 +68,9 @@ async def spike(story: Story, keeper: Keeper) -> Act:
         "recorded volatility spike, tightened",
         "on the spike day every parameter of both groups tightens in one transaction and ramps to open positions; "
         "every change on chain is a journalled proposal",
-        f"{len(new)} changes, all as journalled: {all(promised)}; spike day {eve} -> {after}; "
-        f"in force {ramp[0]}, {ramp[1]}, {ramp[2]}",
+        f"{len(new)} changes, {sum(promised)} as journalled; on the spike day {story.world.difference(eve, after)}; "
+        f"in force for open positions at once, half-way and at the end of the ramp: "
+        f"{'; '.join(story.world.difference(eve, values) for values in ramp)}",
         bool(new)
         and all(promised)
         and new[-1].values == after
@@ -90,7 +92,7 @@ async def poisoned_feed(story: Story, keeper: Keeper) -> Act:
         story,
         "one feed poisoned x10, refused",
         f"refused with {Reason.FEED_JUMPED.value}, 0 transactions, the poisoned value kept from the model",
-        f"refused with {reason}, {sent} transactions, model was told a volatility of {learnt}, {_same(before, after)}",
+        f"refused with {reason}, {sent} transactions, the model was told {'nothing' if learnt is None else learnt}",
         reason == Reason.FEED_JUMPED and sent == 0 and before == after and learnt is None,
         [],
     )
@@ -111,7 +113,7 @@ async def broken_model(story: Story, keeper: Keeper) -> Act:
         story,
         "model returns NaN, then a wild value, refused",
         f"refused with {wanted[0]}, then {wanted[1]}, 0 transactions",
-        f"refused with {reasons[0]}, then {reasons[1]}, {sent} transactions, parameters {_same(before, after)}",
+        f"refused with {reasons[0]}, then {reasons[1]}, {sent} transactions",
         reasons == wanted and sent == 0 and before == after,
         [],
     )
@@ -119,7 +121,8 @@ async def broken_model(story: Story, keeper: Keeper) -> Act:
 
 async def wrong_value(story: Story, keeper: Keeper) -> Act:
     """(e) A wrong value reaches the chain (injected after the guard): noticed, and rolled back in one transaction."""
-    story.encoder.armed = True
+    assert story.executor is not None
+    story.executor.armed = True
     known = len(await story.rows(EntryKind.INCIDENT))
     for _ in range(PATIENCE_DAYS):
         before, seen = await story.world.parameters(), len(await story.world.changes())
@@ -135,8 +138,8 @@ async def wrong_value(story: Story, keeper: Keeper) -> Act:
         "wrong value slips through, rolled back",
         f"one change other than approved, incident {IncidentKind.READBACK_MISMATCH.value}, "
         "one rollback to the values before",
-        f"{kinds}, approved {approved}, written {new[0].values if new else None}, incidents {incidents}, "
-        f"now {after}, before {before}",
+        f"{' then '.join(kinds)}; approved {approved}, written {new[0].values if new else None}; "
+        f"incidents {', '.join(incidents)}; then against before: {story.world.difference(before, after)}",
         kinds == ["tune", "rollback"]
         and approved != new[0].values
         and incidents == [IncidentKind.READBACK_MISMATCH.value]
@@ -184,7 +187,8 @@ async def killed_between(story: Story) -> Act:
 
 async def agreement(story: Story) -> Act:
     """(g) At the end the journal's chain of hashes holds, and journal and chain tell the same history."""
-    report = await audit(story.world.settings, story.world.deployment)
+    world = story.world
+    report = await audit(world.settings, world.deployment, {MARKET: world.protocol})
     changes = await story.world.changes()
     return await _act(
         story,
@@ -228,7 +232,3 @@ async def _journalled_values(story: Story, event: StewardEvent) -> tuple[int, ..
 async def _act(story: Story, name: str, expected: str, read: str, holds: object, transactions: Sequence[str]) -> Act:
     gas = await story.world.gas_of(transactions)
     return Act(name, bool(holds), expected, read, tuple(transactions), gas)
-
-
-def _same(before: tuple[int, ...], after: tuple[int, ...]) -> str:
-    return "unchanged" if before == after else f"changed from {before} to {after}"

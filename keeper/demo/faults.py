@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chain.market import Market
-    from keeper.messages import Proposal
+    from keeper.messages import Applied, Approved, DryRun, Failed, Proposal, Rejected
+    from keeper.submit import Executor
     from models.forecaster import Forecast, Forecaster
     from models.market import Bar
 
@@ -56,21 +57,30 @@ class FaultyForecaster:
         return forecast
 
 
-class CorruptEncoder:
-    """Turns an approved proposal into calldata; once armed, into calldata for other values than were approved."""
+class CorruptingExecutor:
+    """A real executor; once armed it carries out other values than were approved, inside every limit on chain."""
 
-    def __init__(self) -> None:
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
         self.armed = False
 
-    def __call__(self, proposal: Proposal, market: Market) -> str:
-        """Encode, swapping in values that stay inside every limit on chain when armed (once)."""
-        if not self.armed:
-            return calldata(proposal, market)
-        self.armed = False
-        halfway = [
-            replace(change, value=(change.value + proposal.current[change.id]) // 2) for change in proposal.changes
-        ]
-        return calldata(replace(proposal, changes=tuple(halfway)), market, proposal.digest)
+    async def execute(self, approved: Approved, market: Market) -> Applied | Failed | Rejected | DryRun:
+        """Carry out what was approved, or half of it when armed (once)."""
+        if self.armed:
+            self.armed = False
+            wrong = calldata(_halfway(approved.proposal), market, approved.proposal.digest)
+            approved = replace(approved, preflight=replace(approved.preflight, calldata=wrong))
+        return await self._inner.execute(approved, market)
+
+    async def finish(self) -> list[Applied | Failed]:
+        """Finish as the real one does."""
+        return await self._inner.finish()
+
+
+def _halfway(proposal: Proposal) -> Proposal:
+    pairs = [(change, proposal.current[change.id]) for change in proposal.changes]
+    changes = tuple(replace(change, value=(change.value + current) // 2) for change, current in pairs)
+    return replace(proposal, changes=changes)
 
 
 class DyingRpc(Rpc):

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+NOTHING = "no change"
+"""How a day's decision reads when the market is left alone."""
+
 TEMPLATE = "page.html"
+MOVE_LIMIT = 8
+PANELS = {
+    "On chain: spot shocks": ("spot_shock_up", "spot_shock_down"),
+    "On chain: shocked volatility": ("shocked_vol",),
+    "On chain: liquidation": ("maintenance_factor", "liquidation_threshold"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,12 @@ class Day:
     @property
     def event(self) -> bool:
         """Say whether the day is worth a mark on the plots."""
-        return self.decision != "NoChange"
+        return self.decision != NOTHING
+
+    @property
+    def refused(self) -> bool:
+        """Say whether nothing was changed though something was asked."""
+        return "applied" not in self.decision
 
 
 def write_json(path: Path, acts: Sequence[Act], seconds: float) -> None:
@@ -66,24 +80,20 @@ def write_html(path: Path, acts: Sequence[Act], days: Sequence[Day], names: Sequ
 
 
 def _plots(days: Sequence[Day], names: Sequence[str]) -> str:
-    """Return one SVG: price and volatility, margins, shocks, liquidation parameters, with the events marked."""
-    figure = Figure(figsize=(10, 11), layout="constrained")
-    axes = figure.subplots(4, 1, sharex=True)
+    """Return one SVG: price and volatility, margins, parameters by scale, with the events marked."""
+    figure = Figure(figsize=(10, 13), layout="constrained")
+    axes = figure.subplots(5, 1, sharex=True)
     steps = range(len(days))
     _market(axes[0], days, steps)
     _margins(axes[1], days, steps)
-    _parameters(axes[2], days, names, ("spot_shock_up", "spot_shock_down", "shocked_vol"), "shocks (bps)")
-    _parameters(axes[3], days, names, ("maintenance_factor", "liquidation_threshold"), "liquidation (bps)")
+    for axis, (title, shown) in zip(axes[2:], PANELS.items(), strict=True):
+        _parameters(axis, days, names, title, shown)
     for axis in axes:
-        for step in steps:
-            if days[step].event:
-                colour = (
-                    "tab:red" if "refused" in days[step].decision or "killed" in days[step].decision else "tab:green"
-                )
-                axis.axvline(step, color=colour, alpha=0.35, linewidth=1)
+        for step in (step for step in steps if days[step].event):
+            axis.axvline(step, color="tab:red" if days[step].refused else "tab:green", alpha=0.4, linewidth=1)
         axis.grid(alpha=0.25)
-    axes[3].set_xticks(list(steps), [day.date[5:] for day in days], rotation=90, fontsize=8)
-    axes[3].set_xlabel("recorded day (2018); green: change applied, red: refused or killed")
+    axes[-1].set_xticks(list(steps), [day.date[5:] for day in days], rotation=90, fontsize=8)
+    axes[-1].set_xlabel("recorded day of 2018; green line: change applied, red line: refused or killed")
     buffer = io.StringIO()
     FigureCanvasSVG(figure)
     figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -95,26 +105,36 @@ def _market(axis: Axes, days: Sequence[Day], steps: range) -> None:
     axis.plot(steps, [day.spot for day in days], color="tab:blue", label="S&P 500")
     axis.set_ylabel("S&P 500", color="tab:blue")
     other = axis.twinx()
-    other.plot(steps, [100 * day.vol for day in days], color="tab:orange", marker=".", label="VIX feed")
-    other.set_ylabel("VIX feed (%)", color="tab:orange")
+    other.semilogy(steps, [100 * day.vol for day in days], color="tab:orange", marker=".", label="VIX feed")
+    other.set_ylabel("VIX feed (%, log)", color="tab:orange")
     axis.set_title("What the feeds said", loc="left", fontsize=10)
 
 
 def _margins(axis: Axes, days: Sequence[Day], steps: range) -> None:
-    known = [(step, day.published) for step, day in zip(steps, days, strict=True) if day.published is not None]
-    axis.plot([step for step, _ in known], [100 * pair[1] for _, pair in known], label="upper 99 %")
-    axis.plot([step for step, _ in known], [100 * pair[0] for _, pair in known], label="lower 1 %")
+    """Draw the model's margin as a step: a day's move is to be held against the margin known the evening before."""
+    for side, label in ((1, "upper 99 %"), (0, "lower 1 %")):
+        axis.step(
+            [step for step in steps if days[step].published],
+            [100 * day.published[side] for day in days if day.published],
+            where="post",
+            label=label,
+        )
     moves = [100 * (later.spot / earlier.spot - 1) for earlier, later in pairwise(days)]
     axis.plot(steps[1:], moves, "k.", label="realised daily move")
+    axis.set_ylim(-MOVE_LIMIT, MOVE_LIMIT)
     axis.set_ylabel("daily move (%)")
-    axis.set_title("The model's published margin against what happened", loc="left", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.set_title(
+        f"The model's published margin, and what happened (the wild model's answer leaves the +-{MOVE_LIMIT} % shown)",
+        loc="left",
+        fontsize=10,
+    )
+    axis.legend(fontsize=8, loc="upper left")
 
 
-def _parameters(axis: Axes, days: Sequence[Day], names: Sequence[str], shown: Sequence[str], label: str) -> None:
+def _parameters(axis: Axes, days: Sequence[Day], names: Sequence[str], title: str, shown: Sequence[str]) -> None:
     for name in shown:
         values = [day.parameters[names.index(name)] for day in days]
         axis.step(range(len(days)), values, where="post", label=name)
-    axis.set_ylabel(label)
-    axis.set_title(f"On chain: {label}", loc="left", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.set_ylabel("basis points")
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.legend(fontsize=8, loc="upper left")

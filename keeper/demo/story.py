@@ -18,11 +18,11 @@ from rich.table import Table
 
 from keeper.daemon import Parts, open_keeper
 from keeper.demo.acts import agreement, broken_model, calm, killed_between, poisoned_feed, spike, wrong_value
-from keeper.demo.faults import CorruptEncoder, FaultyForecaster
-from keeper.demo.report import Day, write_html, write_json
+from keeper.demo.faults import CorruptingExecutor, FaultyForecaster
+from keeper.demo.report import NOTHING, Day, write_html, write_json
 from keeper.demo.world import MARKET, open_world
 from keeper.journal import EntryKind, Journal
-from keeper.messages import Applied, Rejected
+from keeper.messages import Applied, DryRun, Failed, NoChange, Rejected
 from models.recording import load_recording
 from models.registry import load_forecaster
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from keeper.demo.world import World
     from keeper.journal import Entry
     from keeper.messages import Outcome
+    from keeper.submit import Executor
     from models.market import Bar
 
 FIRST_DAY = "2018-01-17"
@@ -65,17 +66,21 @@ class Story:
     console: Console
     days: Days
     forecaster: FaultyForecaster
-    encoder: CorruptEncoder
+    executor: CorruptingExecutor | None = None
     played: list[Day] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def keeper(self) -> AsyncIterator[Keeper]:
         """Run a keeper in this process, with the faults within reach."""
         world = self.world
-        parts = Parts(open_forecaster=lambda _: self.forecaster, encode=self.encoder)
+        parts = Parts(open_forecaster=lambda _: self.forecaster, wrap_executor=self._wrap)
         protocols = {MARKET: world.protocol}
         async with open_keeper(world.settings, world.secrets, world.deployment, protocols, parts) as keeper:
             yield keeper
+
+    def _wrap(self, executor: Executor) -> Executor:
+        self.executor = CorruptingExecutor(executor)
+        return self.executor
 
     async def live(self, keeper: Keeper, bar: Bar, vol_factor: float = 1.0) -> Outcome:
         """Let one recorded day happen, through broker and chain, and let the keeper decide at its close."""
@@ -158,8 +163,10 @@ def describe(outcome: Outcome) -> str:
             return f"refused: {outcome.reason.value}"
         case Applied():
             return f"{outcome.kind.value} applied: version {outcome.sequence}, {outcome.gas_used} gas"
-        case _:
-            return type(outcome).__name__
+        case NoChange():
+            return NOTHING
+        case Failed() | DryRun():
+            return type(outcome).__name__.lower()
 
 
 async def play(story: Story) -> list[Act]:
@@ -188,7 +195,7 @@ async def tell(console: Console, json_file: Path, html_file: Path, workdir: Path
         days = Days(bar for bar in bars if bar.start >= first and bar.iv)
         async with open_world(history, place.resolve(), lambda step: console.print(f"  {step}")) as world:
             forecaster = FaultyForecaster(load_forecaster(world.settings.model.model))
-            story = Story(world, console, days, forecaster, CorruptEncoder())
+            story = Story(world, console, days, forecaster)
             acts = await play(story)
             names = [parameter.name for parameter in world.protocol.parameters]
     seconds = time.monotonic() - began

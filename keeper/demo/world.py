@@ -15,8 +15,10 @@ from pydantic import SecretStr
 
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.deploy import Deployer
+from chain.events import history
+from chain.market import Market
+from chain.protocol import BoundProtocol
 from chain.rpc import Rpc, head
-from chain.steward import StewardEvent, events
 from config.load import DEFAULT_SETTINGS, Secrets, load_policies, load_protocol, load_settings
 from keeper.assess import assess
 from keeper.broker import local_broker
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from web3.contract import Contract
 
+    from chain.steward import StewardEvent
     from config.deployment import Deployment, Policies
     from config.protocol import Protocol
     from config.schema import Settings
@@ -62,6 +65,12 @@ class World:
     def tunable(self) -> tuple[int, ...]:
         """Ids of the parameters that the keeper tunes."""
         return tuple(index for index, p in enumerate(self.protocol.parameters) if p.role is not None)
+
+    def difference(self, before: tuple[int, ...], after: tuple[int, ...]) -> str:
+        """Say which parameters differ, by name."""
+        pairs = zip(self.protocol.parameters, before, after, strict=True)
+        moved = [f"{parameter.name} {old} to {new}" for parameter, old, new in pairs if old != new]
+        return ", ".join(moved) or "parameters unchanged"
 
     @property
     def ramp_seconds(self) -> int:
@@ -100,8 +109,9 @@ class World:
 
     async def changes(self) -> list[StewardEvent]:
         """Read every change the steward ever logged for the market."""
-        end = await head(self.rpc)
-        return await events(self.rpc, self.deployment.steward, MARKET, self.deployment.block, end)
+        bound = BoundProtocol(self.protocol, self.deployment.markets[MARKET].market)
+        market = Market(MARKET, self.deployment.steward, bound, self.rpc)
+        return list((await history(market, self.deployment.block, await head(self.rpc))).changes)
 
     async def nonce(self) -> int:
         """Return how many transactions of the keeper's key were mined."""

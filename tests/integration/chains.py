@@ -1,0 +1,68 @@
+"""Fixtures of a development chain with the trial market on it, given back unchanged after every test.
+
+Test modules load them with `pytest_plugins = ["chains"]`.
+"""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+from trials import GENESIS, MARKET, PAGE, SPOT, Trial, open_book
+
+from chain.anvil import CHAIN_ID, KEYS, anvil
+from chain.deploy import Deployer
+from chain.rpc import Rpc
+from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
+from keeper.journal import Journal
+from keeper.trial import deploy_on
+
+
+@pytest.fixture(scope="session")
+def chain():
+    """One chain for the session, with the trial market deployed."""
+    protocol = load_protocol("options_market", DEFAULT_SETTINGS)
+    policies = load_policies(protocol)
+    with anvil(timestamp=GENESIS) as running:
+        deployer = Deployer.connect(running.url, SecretStr(KEYS[0]), CHAIN_ID, lambda _: None)
+        keeper = deployer.web3.eth.account.from_key(KEYS[1]).address
+        deployment = deploy_on(deployer, {MARKET: protocol}, {MARKET: policies}, SPOT, keeper)
+        addresses = deployment.markets[MARKET]
+        market = deployer.at("options_market", addresses.market)
+        token = deployer.at("collateral_token", addresses.collateral)
+        risky = open_book(deployer, market, token)
+        paged = protocol.model_copy(update={"accounts": protocol.accounts.model_copy(update={"page": PAGE})})
+        yield Trial(
+            running.url,
+            deployer,
+            deployment,
+            paged,
+            market,
+            deployer.at("price_feed", addresses.oracle),
+            token,
+            deployer.at("risk_steward", deployment.steward),
+            risky,
+        )
+
+
+@pytest.fixture
+def trial(chain):
+    """The session's chain, as it was before the test once the test is over."""
+    snapshot = chain.ask("evm_snapshot")
+    yield chain
+    chain.ask("evm_setAutomine", True)
+    assert chain.ask("evm_revert", snapshot)
+
+
+@pytest.fixture
+async def rpc(trial):
+    """A connection to the chain."""
+    async with Rpc(trial.url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    """An empty journal on disk, whose clock stands still."""
+    opened = await Journal.open(f"sqlite:///{tmp_path / 'keeper.db'}", lambda: GENESIS * 1000)
+    yield opened
+    await opened.close()

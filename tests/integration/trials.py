@@ -1,0 +1,297 @@
+"""A trial market on a development chain, and keepers of it: in this process and as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from pydantic import SecretStr
+
+from chain.anvil import KEYS
+from chain.deploy import Deployer
+from chain.market import Market
+from chain.protocol import BoundProtocol
+from chain.rpc import head
+from config.load import DEFAULT_SETTINGS, Secrets, load_settings
+from keeper.daemon import Parts, open_keeper
+from keeper.trial import write_deployment
+from models.forecaster import DAY, Forecast, Tail
+from models.market import Quote, QuoteKind
+
+MARKET = "SPX"
+ROOT = Path(__file__).resolve().parents[2]
+GENESIS = 1_516_147_200
+"""17 January 2018, 00:00 UTC: the recording that warms models up has bars until then."""
+
+SPOT = 2_800.0
+VOL = 0.16
+PRICE_SCALE = 10**8
+DOLLAR = 10**6
+SIZE = 10**18
+PAGE = 2
+"""Accounts a page in these tests, so that the book of five takes three."""
+
+RISKY_DEPOSIT = 175 * DOLLAR
+RISKY_PRICE = 2_984.0
+"""At this price the risky writer is healthy now, and liquidatable once the tightening to `TIGHT` has ramped."""
+
+CALM = ((-0.02294, 0.01754), 0.03067)
+TIGHT = ((-0.02767, 0.02182), 0.04289)
+"""Published daily pair and unlimited daily move: what asks for about the deployed parameters, and for tighter ones."""
+
+
+class ScriptedForecaster:
+    """A forecaster that answers every bar with the same published pair and unlimited move."""
+
+    model_id = "scripted"
+
+    def __init__(self, script):
+        self.published, self.move = script
+
+    def reset(self, asset, bar_seconds):
+        pass
+
+    def update(self, bar):
+        move = self.move
+        tail = Tail((-3 * move, -2 * move, -move, move, 2 * move, 3 * move), -2 * move, 2 * move)
+        return Forecast(bar.asset, bar.start, {DAY: tail}, None, self.published)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A chain with the trial market on it. Account 0 owns everything, account 1 is the keeper's."""
+
+    url: str
+    deployer: Deployer
+    deployment: Any
+    protocol: Any
+    market: Any
+    price_feed: Any
+    token: Any
+    steward: Any
+    risky: str
+
+    def bound(self, rpc, binding=None):
+        """Return the market as the keeper reads it."""
+        address = self.deployment.markets[MARKET].market
+        return Market(MARKET, self.deployment.steward, BoundProtocol(binding or self.protocol, address), rpc)
+
+    def ask(self, method, *params):
+        """Make one request of the development chain."""
+        answer = self.deployer.web3.provider.make_request(method, list(params))
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def post_price(self, price):
+        """Let the oracle post a price now."""
+        self.ask("evm_mine")
+        now = self.deployer.web3.eth.get_block("latest")["timestamp"]
+        self.deployer.send(self.price_feed, "post", round(price * PRICE_SCALE), now)
+
+    def pass_time(self, seconds):
+        """Mine one block `seconds` later."""
+        self.ask("evm_increaseTime", seconds)
+        self.ask("evm_mine")
+
+    def parameters(self):
+        """Read what new positions obey, from the market itself."""
+        count = len(self.protocol.parameters)
+        return tuple(int(self.market.functions.parameter(index).call()) for index in range(count))
+
+    def sequence(self):
+        """Read the steward's version number."""
+        return int(self.steward.functions.sequence(keccak(text=MARKET)).call())
+
+    def nonce(self):
+        """Return how many transactions of the keeper's key were mined."""
+        return self.deployer.web3.eth.get_transaction_count(self.deployment.keeper)
+
+    def now(self):
+        """Return the latest block's time."""
+        return self.deployer.web3.eth.get_block("latest")["timestamp"]
+
+    def set_behind_the_steward(self, function, *values):
+        """Let governance take the setter role for one call of the market, and give it back."""
+        self.deployer.send(self.market, "set_parameter_setter", self.deployer.address)
+        self.deployer.send(self.market, function, *values)
+        self.deployer.send(self.market, "set_parameter_setter", self.steward.address)
+
+    def quotes(self, spot=SPOT, vol=VOL):
+        """Return a quote of each feed, a second old by the chain's time."""
+        at = (self.now() - 1) * 1000
+        return (
+            Quote("spx", MARKET, QuoteKind.SPOT, spot, at, at),
+            Quote("vix", MARKET, QuoteKind.VOL, vol, at, at),
+        )
+
+
+def _person(deployer, name):
+    address = to_checksum_address(keccak(text=name)[-20:])
+    deployer.web3.provider.make_request("anvil_setBalance", [address, hex(10**18)])
+    return address
+
+
+def _act(deployer, contract, person, function, *arguments):
+    call = contract.get_function_by_name(function)(*arguments)
+    deployer.web3.eth.wait_for_transaction_receipt(call.transact({"from": person}), poll_latency=0.01)
+
+
+def _fund(deployer, market, token, person, amount):
+    deployer.send(token, "mint", person, amount)
+    _act(deployer, token, person, "approve", market.address, amount)
+    _act(deployer, market, person, "deposit", amount)
+
+
+def open_book(deployer, market, token):
+    """Let two safe writers and a risky one sell a call each to two buyers; return the risky writer."""
+    deployer.web3.provider.make_request("anvil_autoImpersonateAccount", [True])
+    expiry = deployer.web3.eth.get_block("latest")["timestamp"] + 30 * DAY
+    deployer.send(market, "create_series", expiry, int(SPOT) * PRICE_SCALE, True)
+    writers = [_person(deployer, f"writer {index}") for index in range(3)]
+    buyers = [_person(deployer, f"buyer {index}") for index in range(2)]
+    for writer, amount in zip(writers, (2_000 * DOLLAR, 1_500 * DOLLAR, RISKY_DEPOSIT), strict=True):
+        _fund(deployer, market, token, writer, amount)
+        _act(deployer, market, writer, "write", 1, SIZE, 0)
+    for buyer in buyers:
+        _fund(deployer, market, token, buyer, 100 * DOLLAR)
+    for offer in (1, 2, 3):
+        _act(deployer, market, buyers[offer % 2], "buy", offer, SIZE)
+    return writers[2]
+
+
+def closed_port():
+    """Return a loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write_settings(folder, trial, mqtt_url="", **changes):
+    """Write settings and deployment file for a keeper of the trial market; return the settings' path.
+
+    `changes` replace values by name, such as `tick_seconds=1`.
+    """
+    text = DEFAULT_SETTINGS.read_text(encoding="utf-8")
+    replaced = {
+        "clock": '"chain"',
+        "deployment": f'"{folder / "deployment.json"}"',
+        "rpc_url": f'"{trial.url}"',
+        **{name: str(value) for name, value in changes.items()},
+    }
+    for name, value in replaced.items():
+        start = text.index(f"\n{name} = ")
+        text = text[:start] + f"\n{name} = {value}" + text[text.index("\n", start + 1) :]
+    text = text.replace("sqlite:///keeper.db", f"sqlite:///{folder / 'keeper.db'}")
+    text = text.replace("mqtt://127.0.0.1:1883", mqtt_url or f"mqtt://127.0.0.1:{closed_port()}")
+    path = folder / "keeper.toml"
+    path.write_text(text, encoding="utf-8")
+    write_deployment(folder / "deployment.json", trial.deployment)
+    return path
+
+
+@contextlib.asynccontextmanager
+async def keeper_of(trial, folder, script=CALM, *, key=KEYS[1], parts=None, mqtt_url="", **changes):
+    """Open a keeper of the trial market in this process, its model scripted unless `parts` says otherwise."""
+    config = write_settings(folder, trial, mqtt_url, **changes)
+    parts = parts or Parts(open_forecaster=lambda _: ScriptedForecaster(script))
+    secrets = Secrets(SecretStr(key) if key else None)
+    async with open_keeper(load_settings(config, {}), secrets, trial.deployment, {MARKET: trial.protocol}, parts) as it:
+        yield it
+
+
+def scripted(script, **others):
+    """Return parts with a scripted model and other parts by name."""
+    return replace(Parts(open_forecaster=lambda _: ScriptedForecaster(script)), **others)
+
+
+def feed(keeper, *quotes):
+    """Hand quotes to the keeper as its feed would."""
+    for quote in quotes:
+        for pipeline in keeper.pipelines:
+            pipeline.take(quote)
+
+
+async def decide(keeper, trial, spot=SPOT, vol=VOL):
+    """Feed fresh quotes and make one decision."""
+    await keeper.follow_chain_time()
+    feed(keeper, *trial.quotes(spot, vol))
+    return (await keeper.tick())[0]
+
+
+async def at_head(rpc, trial):
+    """Read the market's state at the head."""
+    return await trial.bound(rpc).state(await head(rpc))
+
+
+@contextlib.asynccontextmanager
+async def http_server(answer):
+    """Serve `answer(request)` to every request on loopback; yield the URL, with credentials in it."""
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        port = runner.addresses[0][1]
+        yield f"http://operator:hunter2@127.0.0.1:{port}/v3/apikey-1234?token=hunter3"
+    finally:
+        await runner.cleanup()
+
+
+SECRETS = ("operator", "hunter2", "apikey-1234", "hunter3")
+"""What the URL of `http_server` holds and no error may show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command's end."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(key=KEYS[1], **more):
+    """Return the environment of a keeper process; no key for None."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEEPER_")}
+    return clean | ({"KEEPER_PRIVATE_KEY": key} if key else {}) | more
+
+
+async def start_python(*arguments, cwd, env=None):
+    """Start this Python with arguments, its output in pipes."""
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), **(env or environment())},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+    )
+
+
+async def run_python(*arguments, cwd, env=None):
+    """Run this Python to its end."""
+    process = await start_python(*arguments, cwd=cwd, env=env)
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return Ended(process.returncode, out.decode(), errors.decode())
+
+
+async def run_keeper(*arguments, cwd, env=None):
+    """Run `keeper` with arguments to its end."""
+    return await run_python("-m", "keeper", *arguments, cwd=cwd, env=env)
