@@ -17,7 +17,8 @@ RUN pip install --no-deps --no-build-isolation . \
     && python3 -I -c "from chain.compiler import compile_all; compile_all()" \
     && settings="$(python3 -I -c 'from config.load import DEFAULT_SETTINGS; print(DEFAULT_SETTINGS)')" \
     && install -D -m 644 "$settings" /etc/keeper/keeper.toml \
-    && ln -sf /etc/keeper/keeper.toml "$settings"
+    && ln -sf /etc/keeper/keeper.toml "$settings" \
+    && chmod -R a+rX /opt/keeper
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --system --gid 10001 keeper \

@@ -95,7 +95,7 @@ class ModelSettings(Section):
 class ProposeSettings(Section):
     """How a forecast becomes parameters."""
 
-    margin_period_days: Ratio = Field(
+    margin_period_days: Annotated[float, Field(gt=0, le=365)] = Field(
         5.0, description="Margin period of risk: spot shock = published daily 1 % / 99 % move x its square root."
     )
     vol_multiple: Ratio = Field(1.25, description="Shocked vol = multiple x implied vol after its 99 % daily rise.")

@@ -40,7 +40,7 @@ class Audit:
         if not self.rows.ok or self.changes is None:
             return self.rows.sentence
         if self.disagreement is None:
-            return f"{self.rows.sentence}; all {self.changes} changes on chain are in it, and no others"
+            return f"{self.rows.sentence} It holds all {self.changes} changes on chain, and no others."
         row = self.disagreement.row
         where = "a change on chain" if row is None else f"row {row}"
         return f"{where}: journal and chain disagree: {self.disagreement.detail}"

@@ -370,7 +370,7 @@ def describe(outcome: Outcome) -> str:
         case Failed():
             return f"{outcome.market}: {outcome.tx_hash} failed: {outcome.detail}"
         case DryRun():
-            return f"{outcome.market}: dry run, would send to {outcome.to}: {outcome.calldata}"
+            return f"{outcome.market}: dry run, would change {outcome.because}\nto {outcome.to}: {outcome.calldata}"
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

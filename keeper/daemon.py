@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from models.forecaster import Forecaster
     from models.market import Bar, Quote
 
+FIRST_QUOTES_SECONDS = 5
+"""How long the first decision waits for the broker's retained messages."""
+
 NO_BLOCK = BlockStamp(0, "", 0)
 
 
@@ -103,9 +106,10 @@ class Keeper:
         """Decide every `tick_seconds` until `stop` is set. Raises what no stage knows how to handle."""
         due: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
         scheduler = AsyncIOScheduler()
-        scheduler.add_job(_enqueue, "interval", seconds=self.settings.keeper.tick_seconds, args=[due])
+        scheduler.add_job(_make_due, "interval", seconds=self.settings.keeper.tick_seconds, args=[due])
         scheduler.start()
-        _enqueue(due)
+        await self.wait_for_feeds(FIRST_QUOTES_SECONDS)
+        await _make_due(due)
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -203,7 +207,8 @@ async def _stop(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _enqueue(due: asyncio.Queue[None]) -> None:
+async def _make_due(due: asyncio.Queue[None]) -> None:
+    """Ask for a tick unless one is waiting. A coroutine: APScheduler runs plain functions in another thread."""
     with contextlib.suppress(asyncio.QueueFull):
         due.put_nowait(None)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Finding = tuple[Reason, str]
 
+LARGEST_MOVE = 10.0
+"""Largest log-change in a forecast that is believed at all: a factor of 22,000. What is beyond could overflow."""
+
 
 def review_inputs(
     snapshot: Snapshot, used: Mapping[str, Quote], feeds: Mapping[str, FeedSettings], guard: GuardSettings, now: int
@@ -128,8 +131,8 @@ def _forecast_fault(forecast: Forecast) -> str | None:
     lower, upper = forecast.published
     if not (math.isfinite(lower) and math.isfinite(upper)):
         return f"published margin is {lower}, {upper}"
-    if not lower < 0 < upper:
-        return f"published margin {lower:g}, {upper:g} does not enclose zero"
+    if not -LARGEST_MOVE <= lower < 0 < upper <= LARGEST_MOVE:
+        return f"published margin {lower:g}, {upper:g} does not enclose zero within +-{LARGEST_MOVE:g}"
     for horizon, tail in forecast.horizons.items():
         if not (math.isfinite(tail.es_lower) and math.isfinite(tail.es_upper)):
             return f"the expected shortfall at {horizon} s is {tail.es_lower}, {tail.es_upper}"
@@ -140,6 +143,8 @@ def _forecast_fault(forecast: Forecast) -> str | None:
             return f"a quantile at {name} is not finite: {quantiles}"
         if any(low > high for low, high in pairwise(quantiles)):
             return f"the quantiles at {name} are not ascending: {quantiles}"
+        if any(abs(quantile) > LARGEST_MOVE for quantile in quantiles):
+            return f"a quantile at {name} is beyond +-{LARGEST_MOVE:g}: {quantiles}"
     return None
 
 

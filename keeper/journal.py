@@ -151,16 +151,14 @@ def kind_of(message: Message) -> EntryKind:
 
 
 def index_of(message: Message) -> tuple[str, str]:
-    """Return the market and the key (digest of proposal or assessment, feed, asset) that a message is found by."""
+    """Return the market and the key (a digest, feed, asset or transaction) that a message is found by."""
     market = key = ""
     match message:
-        case Proposal():
-            market, key = message.market, message.digest
         case Approved():
             market, key = message.proposal.market, message.proposal.digest
         case Rejected():
             market, key = message.market, message.proposal.digest if message.proposal else ""
-        case Attempt() | Applied() | Failed() | DryRun() | StewardEvent():
+        case Proposal() | Attempt() | Applied() | Failed() | DryRun() | StewardEvent():
             market, key = message.market, message.digest
         case Assessment():
             market, key = message.market, digest(message)

@@ -259,6 +259,7 @@ class DryRun:
 
     market: str
     digest: str
+    because: str
     to: str
     calldata: str
 

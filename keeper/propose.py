@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from keeper.messages import Assessment
     from models.market import MarketState, ParameterState
 
-LARGEST_LOG = 700.0
-"""Larger exponents overflow a float; a forecast that large is for the guard to refuse, not a fault."""
-
-BEYOND = 2.0**256
-"""Stands for every target past what a word of the chain holds: outside any corridor."""
-
 
 def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Role, float]:
     """Return the value each role should have, as plain ratios (1.0 is 100 %).
@@ -32,14 +26,13 @@ def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Rol
     """
     lower, upper = assessment.published
     period = math.sqrt(settings.margin_period_days)
-    down, up = -math.expm1(lower * period), math.expm1(min(upper * period, LARGEST_LOG))
-    rise = math.exp(min(assessment.vol_rise or 0.0, LARGEST_LOG))
+    down, up = -math.expm1(lower * period), math.expm1(upper * period)
     at_once = max(-assessment.raw[0], assessment.raw[1]) * math.sqrt(settings.liquidation_days)
     threshold = -math.expm1(-at_once / (max(-lower, upper) * period))
     return {
         "spot_shock_up": up,
         "spot_shock_down": down,
-        "shocked_vol": settings.vol_multiple * assessment.vol.value * rise,
+        "shocked_vol": settings.vol_multiple * assessment.vol.value * math.exp(assessment.vol_rise or 0.0),
         "liquidation_threshold": threshold,
         "maintenance_factor": threshold + settings.maintenance_gap * (1.0 - threshold),
     }
@@ -117,7 +110,7 @@ def parameter_targets(assessment: Assessment, protocol: Protocol, settings: Prop
     targets = {}
     for index, parameter in enumerate(protocol.parameters):
         if parameter.role is not None:
-            exact = min(ratios[parameter.role] * parameter.scale, BEYOND)
+            exact = ratios[parameter.role] * parameter.scale
             targets[index] = math.ceil(exact) if parameter.tightening == "up" else math.floor(exact)
     return targets
 

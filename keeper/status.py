@@ -55,7 +55,8 @@ def render(status: dict[str, Any]) -> Iterator[Table | str]:
         title = f"{market['market']}: {safe}, version {market['sequence']}, oracle {market['oracle_price']:g}"
         table = Table(title=title, title_justify="left")
         for column in ("parameter", "value", "in force", "corridor", "step", "ready in", "last good"):
-            table.add_column(column, justify="left" if column == "parameter" else "right")
+            first = column == "parameter"
+            table.add_column(column, justify="left" if first else "right", no_wrap=first, overflow="fold")
         for row in market["parameters"]:
             corridor = f"{row['minimum']}..{row['maximum']}"
             step = f"+{row['max_step_up']}/-{row['max_step_down']}"

@@ -55,7 +55,8 @@ class DryRunExecutor:
 
     async def execute(self, approved: Approved, market: Market) -> DryRun:
         """Say what would have been sent."""
-        return DryRun(market.name, approved.proposal.digest, market.steward, approved.preflight.calldata)
+        proposal = approved.proposal
+        return DryRun(market.name, proposal.digest, proposal.because, market.steward, approved.preflight.calldata)
 
     async def finish(self) -> list[Applied | Failed]:
         """Nothing was begun."""

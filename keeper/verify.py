@@ -14,10 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.journal import MESSAGES, Entry, EntryKind, index_of
 from keeper.journal_database import GENESIS, SCHEMA_VERSION, fault_text, open_engine, row_hash, try_file
-from keeper.messages import Applied, Baseline, Incident, IncidentKind, Proposal, ProposalKind, canonical, parse
+from keeper.messages import Applied, Baseline, Incident, IncidentKind, Proposal, canonical, parse
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from chain.steward import StewardEvent
 
 T = TypeVar("T")
 
@@ -214,28 +216,15 @@ def _check_content(row: RawRow) -> Fault | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainEvent:
-    """One change as the steward's event tells it. `digest` is the event's context, a 0x-prefixed bytes32."""
-
-    market: str
-    sequence: int
-    digest: str
-    values: tuple[int, ...]
-    tx_hash: str
-    block_number: int
-    kind: ProposalKind
-
-
-@dataclass(frozen=True, slots=True)
 class Disagreement:
     """The first difference between journal and chain: `row` is a journal id, None if an event has no row."""
 
     row: int | None
-    event: ChainEvent | None
+    event: StewardEvent | None
     detail: str
 
 
-def compare_with_chain(entries: list[Entry], events: list[ChainEvent]) -> Disagreement | None:
+def compare_with_chain(entries: list[Entry], events: list[StewardEvent]) -> Disagreement | None:
     """Match every Applied row with its event and its Proposal, and every event with its row.
 
     `entries` are the journal's rows in id order, `events` all changes of the same markets; those up to the sequence of
@@ -258,7 +247,7 @@ def compare_with_chain(entries: list[Entry], events: list[ChainEvent]) -> Disagr
     return None
 
 
-def _against_event(applied: Applied, event: ChainEvent | None) -> str | None:
+def _against_event(applied: Applied, event: StewardEvent | None) -> str | None:
     if event is None:
         return f"{_name(applied)} has no event on chain, or an earlier row claims it"
     for field in ("digest", "tx_hash", "kind", "values"):
@@ -321,5 +310,5 @@ def _plain(value: str | tuple[int, ...]) -> str:
     return str(value).lower()  # hex digits come in either case
 
 
-def _name(change: Applied | ChainEvent) -> str:
+def _name(change: Applied | StewardEvent) -> str:
     return f"{change.kind} {change.sequence} of {change.market}"

@@ -116,7 +116,7 @@ set_up_venv() {
         rm -f "$venv_stamp"
     fi
     : >"$venv_log"
-    say "[2/4] Installing the Python packages of requirements-dev.lock (about a minute; torch is the largest)"
+    say "[2/4] Installing the Python packages of requirements-dev.lock (a minute or two; torch is the largest)"
     pip_install --no-compile -r requirements-dev.lock
     say "      compiling them"
     # pip would use one core. Some packages ship test files in a newer syntax, which nothing imports.

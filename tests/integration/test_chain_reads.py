@@ -31,10 +31,10 @@ async def test_state__book_of_three_pages__has_every_account_once(trial, rpc):
     accounts = (await at_head(rpc, trial)).accounts
     count = trial.market.functions.account_count().call()
     assert [account.address for account in accounts] == [
-        trial.market.functions.account_at(index).call() for index in range(count)
+        trial.market.functions.account_at(index).call().lower() for index in range(count)
     ]
     assert count == 5
-    risky = next(account for account in accounts if account.address == trial.risky)
+    risky = next(account for account in accounts if account.address == trial.risky.lower())
     assert risky.equity == RISKY_DEPOSIT
     health = trial.market.functions.health(trial.risky).call()
     assert (risky.initial_margin, risky.maintenance_margin, risky.liquidation_margin) == tuple(health[2:5])
@@ -98,7 +98,7 @@ async def test_state__getters_swapped_in_the_binding__is_a_binding_error(trial, 
 async def test_state__account_layout_of_another_contract__is_a_binding_error(trial, rpc):
     wrong = trial.protocol.accounts.model_copy(update={"members": [*trial.protocol.accounts.members, "uint256"]})
     market = trial.bound(rpc, trial.protocol.model_copy(update={"accounts": wrong}))
-    with pytest.raises(BindingError, match="accounts.view"):
+    with pytest.raises(BindingError, match=r"accounts\.view"):
         await market.state(await head(rpc))
 
 
@@ -177,7 +177,7 @@ async def test_head__answer_is_no_block__is_unreachable(block):
         return web.json_response({"jsonrpc": "2.0", "id": (await request.json())["id"], "result": block})
 
     async with http_server(answer) as url, Rpc(url) as rpc:
-        with pytest.raises(Unreachable, match="block|number"):
+        with pytest.raises(Unreachable, match=r"block|number"):
             await head(rpc)
 
 

@@ -17,7 +17,6 @@ from eth_utils.crypto import keccak
 from pydantic import SecretStr
 
 from chain.anvil import KEYS
-from chain.deploy import Deployer
 from chain.market import Market
 from chain.protocol import BoundProtocol
 from chain.rpc import head
@@ -45,7 +44,7 @@ RISKY_PRICE = 2_984.0
 """At this price the risky writer is healthy now, and liquidatable once the tightening to `TIGHT` has ramped."""
 
 CALM = ((-0.02294, 0.01754), 0.03067)
-TIGHT = ((-0.02767, 0.02182), 0.04289)
+TIGHT = ((-0.02767, 0.021818), 0.042885)
 """Published daily pair and unlimited daily move: what asks for about the deployed parameters, and for tighter ones."""
 
 
@@ -71,7 +70,7 @@ class Trial:
     """A chain with the trial market on it. Account 0 owns everything, account 1 is the keeper's."""
 
     url: str
-    deployer: Deployer
+    deployer: Any
     deployment: Any
     protocol: Any
     market: Any
@@ -175,10 +174,10 @@ def closed_port():
         return probe.getsockname()[1]
 
 
-def write_settings(folder, trial, mqtt_url="", **changes):
+def write_settings(folder, trial, mqtt_url="", extra=None, **changes):
     """Write settings and deployment file for a keeper of the trial market; return the settings' path.
 
-    `changes` replace values by name, such as `tick_seconds=1`.
+    `changes` replace values by name, such as `tick_seconds=1`; `extra` gives lines to add by table.
     """
     text = DEFAULT_SETTINGS.read_text(encoding="utf-8")
     replaced = {
@@ -190,6 +189,8 @@ def write_settings(folder, trial, mqtt_url="", **changes):
     for name, value in replaced.items():
         start = text.index(f"\n{name} = ")
         text = text[:start] + f"\n{name} = {value}" + text[text.index("\n", start + 1) :]
+    for table, line in (extra or {}).items():
+        text = text.replace(f"\n[{table}]\n", f"\n[{table}]\n{line}\n")
     text = text.replace("sqlite:///keeper.db", f"sqlite:///{folder / 'keeper.db'}")
     text = text.replace("mqtt://127.0.0.1:1883", mqtt_url or f"mqtt://127.0.0.1:{closed_port()}")
     path = folder / "keeper.toml"
@@ -199,9 +200,9 @@ def write_settings(folder, trial, mqtt_url="", **changes):
 
 
 @contextlib.asynccontextmanager
-async def keeper_of(trial, folder, script=CALM, *, key=KEYS[1], parts=None, mqtt_url="", **changes):
+async def keeper_of(trial, folder, script=CALM, *, key=KEYS[1], parts=None, mqtt_url="", extra=None, **changes):
     """Open a keeper of the trial market in this process, its model scripted unless `parts` says otherwise."""
-    config = write_settings(folder, trial, mqtt_url, **changes)
+    config = write_settings(folder, trial, mqtt_url, extra, **changes)
     parts = parts or Parts(open_forecaster=lambda _: ScriptedForecaster(script))
     secrets = Secrets(SecretStr(key) if key else None)
     async with open_keeper(load_settings(config, {}), secrets, trial.deployment, {MARKET: trial.protocol}, parts) as it:

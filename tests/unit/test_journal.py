@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from chain.steward import StewardEvent
 from keeper import journal_database
 from keeper.journal import MESSAGES, EntryKind, Journal, JournalError, Message, index_of, kind_of
 from keeper.journal_database import GENESIS, redacted, row_hash
@@ -37,7 +38,7 @@ from keeper.messages import (
     Rejected,
     digest,
 )
-from models.market import Bar, BlockStamp, Quote, QuoteKind
+from models.market import Auction, Bar, BlockStamp, Quote, QuoteKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,6 +90,12 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.QUOTE_REFUSED: (QuoteRefused("vix", QuoteFault.NOT_FINITE, "nan", "{}"), "", "vix"),
     EntryKind.BAR: (BAR, "", "SPX"),
     EntryKind.BAR_CLOSED: (BarClosed("eth", BAR, 0.2, None), "eth", "SPX"),
+    EntryKind.CHANGE: (
+        StewardEvent("eth", 3, PROPOSAL.digest, (2_000, 11_000), "tune", "0xfeed", 7),
+        "eth",
+        PROPOSAL.digest,
+    ),
+    EntryKind.AUCTION: (Auction("eth", "0xAccount", 7, "0xfeed"), "eth", "0xfeed"),
     EntryKind.BASELINE: (Baseline("eth", BLOCK, 2, (1_500, 11_000), (1_500, 11_000)), "eth", ""),
     EntryKind.ASSESSMENT: (ASSESSMENT, "eth", digest(ASSESSMENT)),
     EntryKind.PROPOSAL: (PROPOSAL, "eth", PROPOSAL.digest),
@@ -98,7 +105,7 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.ATTEMPT: (ATTEMPT, "eth", PROPOSAL.digest),
     EntryKind.APPLIED: (APPLIED, "eth", PROPOSAL.digest),
     EntryKind.FAILED: (FAILED, "eth", PROPOSAL.digest),
-    EntryKind.DRY_RUN: (DryRun("eth", PROPOSAL.digest, "0xTo", "0x1234"), "eth", PROPOSAL.digest),
+    EntryKind.DRY_RUN: (DryRun("eth", PROPOSAL.digest, "vol rose", "0xTo", "0x1234"), "eth", PROPOSAL.digest),
     EntryKind.INCIDENT: (Incident("eth", IncidentKind.FOREIGN_CHANGE, "who?", BLOCK, demands_rollback=True), "eth", ""),
     EntryKind.LIFECYCLE: (Lifecycle("started", "", {"tick_seconds": 60}), "", ""),
 }

@@ -1,0 +1,345 @@
+"""Check that an approved change lands exactly once, whatever happens between its signature and its receipt."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from eth_account import Account
+from trials import (
+    MARKET,
+    SPOT,
+    TIGHT,
+    VOL,
+    decide,
+    environment,
+    feed,
+    keeper_of,
+    run_python,
+    scripted,
+    write_settings,
+)
+
+from chain.anvil import CHAIN_ID, KEYS
+from chain.rpc import Rpc, Unreachable
+from keeper.broker import local_broker
+from keeper.journal import EntryKind, Journal
+from keeper.messages import Applied, DryRun, Failed, Reason, Rejected
+from keeper.publish import Reading, publisher
+
+pytestmark = pytest.mark.integration
+pytest_plugins = ["chains"]
+
+SHORT = {"chain": "receipt_timeout_seconds = 1"}
+SEND = "eth_sendRawTransaction"
+
+
+class Wire(Rpc):
+    """An endpoint whose sends can be disturbed: `before` runs ahead of a send, `lost` drops the answer or the request."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self.lost = ""
+        self.before = None
+        self.sent = []
+
+    async def batch(self, requests):
+        if requests[0][0] != SEND:
+            return await super().batch(requests)
+        self.sent.append(requests[0][1][0])
+        if self.before is not None:
+            self.before(self)
+        if self.lost == "request":
+            raise Unreachable("the request was lost")
+        answers = await super().batch(requests)
+        if self.lost == "answer":
+            raise Unreachable("the answer was lost")
+        return answers
+
+
+def wired(trial, folder, script=TIGHT, **options):
+    """Open a keeper whose endpoint is a Wire."""
+    options.setdefault("extra", SHORT)
+    return keeper_of(trial, folder, parts=scripted(script, open_rpc=Wire), **options)
+
+
+async def rows(keeper, kind):
+    return await keeper.journal.find(kind=kind, market=MARKET)
+
+
+async def landed_once(keeper, trial):
+    """Say whether exactly one attempt was made, and it is the one change on chain and in the journal."""
+    attempts, applied = await rows(keeper, EntryKind.ATTEMPT), await rows(keeper, EntryKind.APPLIED)
+    unfinished = await keeper.journal.unfinished_attempts()
+    keys = {row.key for row in (*attempts, *applied)}
+    return (len(attempts), len(applied), len(keys), unfinished, trial.nonce(), trial.sequence()) == (1, 1, 1, [], 1, 1)
+
+
+def send_from_the_keepers_key(trial, nonce):
+    """Let someone else use the keeper's key."""
+    transaction = {
+        "type": 2,
+        "chainId": CHAIN_ID,
+        "nonce": nonce,
+        "to": trial.deployer.address,
+        "value": 1,
+        "gas": 21_000,
+        "maxFeePerGas": 100 * 10**9,
+        "maxPriorityFeePerGas": 10**9,
+    }
+    signed = Account.from_key(KEYS[1]).sign_transaction(transaction)
+    return trial.ask(SEND, "0x" + signed.raw_transaction.hex().removeprefix("0x"))
+
+
+async def test_execute__healthy_endpoint__lands_once(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        applied = await decide(keeper, trial)
+        assert isinstance(applied, Applied)
+        assert applied.values == trial.parameters()
+        assert await landed_once(keeper, trial)
+        assert await keeper.finish() == []
+
+
+async def test_execute__at_the_moment_of_the_broadcast__the_attempt_is_on_disk(trial, tmp_path):
+    found = []
+
+    def look(wire):
+        with closing(sqlite3.connect(f"file:{tmp_path / 'keeper.db'}?mode=ro", uri=True)) as database:
+            bodies = database.execute("SELECT body FROM journal WHERE kind = 'attempt'").fetchall()
+        found.append(len(bodies) == 1 and wire.sent[0].encode() in bodies[0][0])
+
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.before = look
+        assert isinstance(await decide(keeper, trial), Applied)
+    assert found == [True]
+
+
+async def test_execute__request_lost__is_in_flight_and_finish_lands_it_once(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        refused = await decide(keeper, trial)
+        assert (type(refused), refused.reason) == (Rejected, Reason.IN_FLIGHT)
+        assert trial.nonce() == 0
+        keeper.rpc.lost = ""
+        ended = await keeper.finish()
+        assert [type(end) for end in ended] == [Applied]
+        assert keeper.rpc.sent[0] == keeper.rpc.sent[-1]
+        assert await landed_once(keeper, trial)
+
+
+async def test_execute__answer_lost_after_the_node_took_it__is_applied_once(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "answer"
+        assert isinstance(await decide(keeper, trial), Applied)
+        assert await keeper.finish() == []
+        assert await landed_once(keeper, trial)
+
+
+async def test_finish__node_already_knows_the_transaction__waits_and_lands_it_once(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        trial.ask("evm_setAutomine", False)
+        keeper.rpc.lost = "answer"
+        assert (await decide(keeper, trial)).reason is Reason.IN_FLIGHT
+        keeper.rpc.lost = ""
+        assert await keeper.finish() == []
+        assert len(set(keeper.rpc.sent)) == 1
+        assert len(keeper.rpc.sent) == 2
+        trial.ask("evm_mine")
+        assert [type(end) for end in await keeper.finish()] == [Applied]
+        assert await landed_once(keeper, trial)
+
+
+async def test_execute__earlier_attempt_unfinished__is_in_flight_and_signs_nothing(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        await decide(keeper, trial)
+        approved = (await keeper.journal.last(EntryKind.APPROVED)).message()
+        again = await keeper.executor.execute(approved, keeper.pipelines[0].market)
+        attempts = await rows(keeper, EntryKind.ATTEMPT)
+    assert (type(again), again.reason) == (Rejected, Reason.IN_FLIGHT)
+    assert attempts[0].body["tx_hash"] in again.detail
+    assert len(attempts) == 1
+
+
+async def test_tick__earlier_attempt_unfinished__makes_no_second_one(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        outcomes = [await decide(keeper, trial) for _ in range(2)]
+        assert [outcome.reason for outcome in outcomes] == [Reason.IN_FLIGHT] * 2
+        keeper.rpc.lost = ""
+        await decide(keeper, trial)
+        assert await landed_once(keeper, trial)
+
+
+async def test_finish__nonce_spent_by_another_transaction_of_the_key__is_failed_and_the_next_tick_applies(
+    trial, tmp_path
+):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        await decide(keeper, trial)
+        send_from_the_keepers_key(trial, 0)
+        keeper.rpc.lost = ""
+        assert await keeper.finish() == []
+        failed = await rows(keeper, EntryKind.FAILED)
+        assert [row.body["detail"] for row in failed] == ["nonce spent by another transaction"]
+        assert trial.sequence() == 0
+        assert isinstance(await decide(keeper, trial), Applied)
+        assert (trial.nonce(), trial.sequence()) == (2, 1)
+
+
+async def test_execute__foreign_transaction_of_the_key_pending__is_in_flight(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        trial.ask("evm_setAutomine", False)
+        send_from_the_keepers_key(trial, 0)
+        refused = await decide(keeper, trial)
+        assert (type(refused), refused.reason) == (Rejected, Reason.IN_FLIGHT)
+        assert "1 transactions of this key are pending" in refused.detail
+        assert await rows(keeper, EntryKind.ATTEMPT) == []
+        trial.ask("evm_mine")
+        trial.ask("evm_setAutomine", True)
+        assert isinstance(await decide(keeper, trial), Applied)
+
+
+async def test_execute__state_changed_before_it_was_mined__is_failed_with_the_stewards_reason(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.before = lambda _: trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        failed = await decide(keeper, trial)
+    assert isinstance(failed, Failed)
+    assert failed.detail == "reverted: risk_steward: state has changed"
+    assert failed.gas_used > 0
+    assert trial.sequence() == 0
+
+
+async def test_execute__reverted_attempt__does_not_block_the_next_one(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.before = lambda _: trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        assert isinstance(await decide(keeper, trial), Failed)
+        keeper.rpc.before = None
+        assert isinstance(await decide(keeper, trial), Applied)
+    assert (trial.nonce(), trial.sequence()) == (2, 1)
+
+
+async def test_execute__base_fee_over_the_cap__is_fee_too_high_and_no_attempt(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        trial.ask("anvil_setNextBlockBaseFeePerGas", hex(300 * 10**9))
+        trial.ask("evm_mine")
+        refused = await decide(keeper, trial)
+        assert (type(refused), refused.reason) == (Rejected, Reason.FEE_TOO_HIGH)
+        assert "300.000 gwei" in refused.detail
+        assert await rows(keeper, EntryKind.ATTEMPT) == []
+        assert keeper.rpc.sent == []
+        trial.ask("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+        trial.ask("evm_mine")
+        assert isinstance(await decide(keeper, trial), Applied)
+
+
+async def test_finish__endpoint_refuses_until_the_deadline__is_failed_and_the_next_tick_applies(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        trial.ask("anvil_setBalance", trial.deployment.keeper, hex(0))
+        assert (await decide(keeper, trial)).reason is Reason.IN_FLIGHT
+        assert await keeper.finish() == []
+        assert await rows(keeper, EntryKind.FAILED) == []
+        trial.pass_time(601)
+        await keeper.finish()
+        failed = (await rows(keeper, EntryKind.FAILED))[0].body["detail"]
+        assert failed.startswith("refused by the endpoint until its deadline passed: ")
+        assert "funds" in failed.lower()
+        trial.ask("anvil_setBalance", trial.deployment.keeper, hex(10**18))
+        assert isinstance(await decide(keeper, trial), Applied)
+        assert (trial.nonce(), trial.sequence()) == (1, 1)
+
+
+async def test_finish__deadline_passed_before_the_broadcast__is_failed_and_nothing_changes(trial, tmp_path):
+    before = trial.parameters()
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        await decide(keeper, trial)
+        trial.pass_time(601)
+        keeper.rpc.lost = ""
+        await keeper.finish()
+        failed = await rows(keeper, EntryKind.FAILED)
+    assert [row.body["detail"] for row in failed] == ["reverted: risk_steward: deadline passed"]
+    assert trial.parameters() == before
+
+
+async def test_execute__dry_run__sends_nothing_and_names_the_exact_call(trial, tmp_path):
+    async with wired(trial, tmp_path, key=None) as keeper:
+        outcome = await decide(keeper, trial)
+        assert isinstance(outcome, DryRun)
+        assert keeper.rpc.sent == []
+    call = {"from": trial.deployment.keeper, "to": outcome.to, "data": outcome.calldata}
+    assert trial.ask("eth_call", call, "latest") == "0x"
+    assert (trial.nonce(), trial.sequence()) == (0, 0)
+
+
+DIE_AFTER_THE_BROADCAST = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from chain.rpc import Rpc
+from keeper.demo import faults
+
+class DyingLater(Rpc):
+    async def batch(self, requests):
+        answers = await super().batch(requests)
+        if requests[0][0] == "eth_sendRawTransaction":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answers
+
+faults.DyingRpc = DyingLater
+asyncio.run(faults._tick_and_die(Path(sys.argv[1])))
+"""
+DEATHS = {
+    "between_journal_and_broadcast": (("-m", "keeper.demo.faults"), 0),
+    "between_broadcast_and_receipt": (("-c", DIE_AFTER_THE_BROADCAST), 1),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_restart__killed_on_the_way__lands_once(trial, tmp_path, death):
+    command, mined = DEATHS[death]
+    async with local_broker() as url:
+        config = write_settings(tmp_path, trial, url)
+        async with keeper_of(trial, tmp_path, mqtt_url=url) as keeper:
+            at = trial.now() * 1000
+            async with publisher(keeper.settings.mqtt, keeper.settings.feeds) as target:
+                await target.send(Reading("spx", SPOT, at))
+                await target.send(Reading("vix", VOL, at))
+        ended = await run_python(*command, str(config), cwd=tmp_path, env=environment())
+    assert ended.code == -signal.SIGKILL, ended.err
+    assert trial.nonce() == mined
+    journal = await Journal.open(f"sqlite:///{tmp_path / 'keeper.db'}", lambda: 0)
+    assert len(await journal.unfinished_attempts()) == 1
+    await journal.close()
+    async with keeper_of(trial, tmp_path) as keeper:
+        assert [type(end) for end in await keeper.finish()] == [Applied]
+        assert await keeper.finish() == []
+        assert await landed_once(keeper, trial)
+
+
+async def test_restart__killed_twice_at_the_same_place__still_lands_once(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        await decide(keeper, trial)
+    async with wired(trial, tmp_path) as keeper:
+        keeper.rpc.lost = "request"
+        assert await keeper.finish() == []
+    async with wired(trial, tmp_path) as keeper:
+        feed(keeper, *trial.quotes())
+        await keeper.tick()
+        assert await landed_once(keeper, trial)
+
+
+async def test_roll_back__wrong_price_of_gas_and_then_right__restores_the_last_good_version(trial, tmp_path):
+    before = trial.parameters()
+    async with wired(trial, tmp_path) as keeper:
+        assert isinstance(await decide(keeper, trial), Applied)
+        trial.ask("anvil_setNextBlockBaseFeePerGas", hex(300 * 10**9))
+        trial.ask("evm_mine")
+        assert (await keeper.pipelines[0].roll_back("a test")).reason is Reason.FEE_TOO_HIGH
+        trial.ask("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+        trial.ask("evm_mine")
+        assert isinstance(await keeper.pipelines[0].roll_back("a test"), Applied)
+    assert trial.parameters() == before
+    assert trial.sequence() == 2
