@@ -180,7 +180,8 @@ async def open_keeper(
             ]
         )
         feed = _feed(settings, journal, clock, pipelines)
-        await journal.append(Lifecycle("started", "dry run" if secrets.private_key is None else sender))
+        mode = "dry run" if secrets.private_key is None else sender
+        await journal.append(Lifecycle("started", mode, settings.model_dump(mode="json")))
         listening = asyncio.create_task(feed.run())
         stack.push_async_callback(_stop, listening)
         try:

@@ -48,7 +48,7 @@ from keeper.messages import (
     digest,
     parse,
 )
-from models.market import Auction, Bar, Quote
+from models.market import Auction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -62,9 +62,7 @@ __all__ = ["MESSAGES", "Entry", "EntryKind", "Journal", "JournalError", "Message
 T = TypeVar("T")
 
 Message = (
-    Quote
-    | QuoteRefused
-    | Bar
+    QuoteRefused
     | BarClosed
     | StewardEvent
     | Auction
@@ -82,9 +80,7 @@ Message = (
 class EntryKind(StrEnum):
     """What a row holds: one kind per message class."""
 
-    QUOTE = "quote"
     QUOTE_REFUSED = "quote_refused"
-    BAR = "bar"
     BAR_CLOSED = "bar_closed"
     CHANGE = "change"
     AUCTION = "auction"
@@ -103,9 +99,7 @@ class EntryKind(StrEnum):
 
 
 MESSAGES: dict[EntryKind, type[Message]] = {
-    EntryKind.QUOTE: Quote,
     EntryKind.QUOTE_REFUSED: QuoteRefused,
-    EntryKind.BAR: Bar,
     EntryKind.BAR_CLOSED: BarClosed,
     EntryKind.CHANGE: StewardEvent,
     EntryKind.AUCTION: Auction,
@@ -168,10 +162,8 @@ def index_of(message: Message) -> tuple[str, str]:
             market, key = message.market, message.tx_hash
         case Baseline() | NoChange() | Incident():
             market = message.market
-        case Quote() | QuoteRefused():
+        case QuoteRefused():
             key = message.feed
-        case Bar():
-            key = message.asset
     return _index_text(market), _index_text(key)
 
 

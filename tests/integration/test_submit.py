@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
 import sqlite3
-from contextlib import closing
 
 import pytest
 from eth_account import Account
@@ -37,7 +38,7 @@ SEND = "eth_sendRawTransaction"
 
 
 class Wire(Rpc):
-    """An endpoint whose sends can be disturbed: `before` runs ahead of a send, `lost` drops the answer or the request."""
+    """An endpoint whose sends are disturbed: `before` runs ahead of a send, `lost` drops its request or its answer."""
 
     def __init__(self, url):
         super().__init__(url)
@@ -59,10 +60,16 @@ class Wire(Rpc):
         return answers
 
 
-def wired(trial, folder, script=TIGHT, **options):
-    """Open a keeper whose endpoint is a Wire."""
-    options.setdefault("extra", SHORT)
-    return keeper_of(trial, folder, parts=scripted(script, open_rpc=Wire), **options)
+@contextlib.asynccontextmanager
+async def wired(trial, folder, **options):
+    """Open a keeper that wants to tighten, over a Wire; it asks for receipts without a pause."""
+
+    async def no_pause(_):
+        await asyncio.sleep(0)
+
+    async with keeper_of(trial, folder, parts=scripted(TIGHT, open_rpc=Wire), extra=SHORT, **options) as keeper:
+        keeper.executor.sleep = no_pause
+        yield keeper
 
 
 async def rows(keeper, kind):
@@ -106,7 +113,7 @@ async def test_execute__at_the_moment_of_the_broadcast__the_attempt_is_on_disk(t
     found = []
 
     def look(wire):
-        with closing(sqlite3.connect(f"file:{tmp_path / 'keeper.db'}?mode=ro", uri=True)) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{tmp_path / 'keeper.db'}?mode=ro", uri=True)) as database:
             bodies = database.execute("SELECT body FROM journal WHERE kind = 'attempt'").fetchall()
         found.append(len(bodies) == 1 and wire.sent[0].encode() in bodies[0][0])
 
@@ -265,7 +272,7 @@ async def test_finish__deadline_passed_before_the_broadcast__is_failed_and_nothi
 
 
 async def test_execute__dry_run__sends_nothing_and_names_the_exact_call(trial, tmp_path):
-    async with wired(trial, tmp_path, key=None) as keeper:
+    async with keeper_of(trial, tmp_path, parts=scripted(TIGHT, open_rpc=Wire), key=None) as keeper:
         outcome = await decide(keeper, trial)
         assert isinstance(outcome, DryRun)
         assert keeper.rpc.sent == []
@@ -331,7 +338,7 @@ async def test_restart__killed_twice_at_the_same_place__still_lands_once(trial, 
         assert await landed_once(keeper, trial)
 
 
-async def test_roll_back__wrong_price_of_gas_and_then_right__restores_the_last_good_version(trial, tmp_path):
+async def test_roll_back__gas_over_the_cap__is_refused_until_it_falls(trial, tmp_path):
     before = trial.parameters()
     async with wired(trial, tmp_path) as keeper:
         assert isinstance(await decide(keeper, trial), Applied)

@@ -174,6 +174,14 @@ def closed_port():
         return probe.getsockname()[1]
 
 
+def _few_bars(folder):
+    """Write a recording that ends when the chain begins: enough for a forecast, and loaded at once."""
+    days = [f"{GENESIS - ago * DAY},{SPOT},{SPOT + 20},{SPOT - 20},{SPOT},0.15" for ago in range(5, 0, -1)]
+    path = folder / "bars.csv"
+    path.write_text("\n".join(["ts,open,high,low,close,iv", *days]) + "\n")
+    return path
+
+
 def write_settings(folder, trial, mqtt_url="", extra=None, **changes):
     """Write settings and deployment file for a keeper of the trial market; return the settings' path.
 
@@ -184,12 +192,13 @@ def write_settings(folder, trial, mqtt_url="", extra=None, **changes):
         "clock": '"chain"',
         "deployment": f'"{folder / "deployment.json"}"',
         "rpc_url": f'"{trial.url}"',
+        "warmup": f'"{_few_bars(folder)}"',
         **{name: str(value) for name, value in changes.items()},
     }
     for name, value in replaced.items():
         start = text.index(f"\n{name} = ")
         text = text[:start] + f"\n{name} = {value}" + text[text.index("\n", start + 1) :]
-    for table, line in (extra or {}).items():
+    for table, line in {"model": "min_bars = 1", **(extra or {})}.items():
         text = text.replace(f"\n[{table}]\n", f"\n[{table}]\n{line}\n")
     text = text.replace("sqlite:///keeper.db", f"sqlite:///{folder / 'keeper.db'}")
     text = text.replace("mqtt://127.0.0.1:1883", mqtt_url or f"mqtt://127.0.0.1:{closed_port()}")

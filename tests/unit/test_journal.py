@@ -7,6 +7,7 @@ import hashlib
 import sqlite3
 import traceback
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -86,9 +87,7 @@ APPLIED = Applied("eth", PROPOSAL.digest, ProposalKind.TUNE, 3, (2_000, 11_000),
 FAILED = Failed("eth", PROPOSAL.digest, "0xfeed", "reverted")
 
 EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
-    EntryKind.QUOTE: (SPOT, "", "spx"),
     EntryKind.QUOTE_REFUSED: (QuoteRefused("vix", QuoteFault.NOT_FINITE, "nan", "{}"), "", "vix"),
-    EntryKind.BAR: (BAR, "", "SPX"),
     EntryKind.BAR_CLOSED: (BarClosed("eth", BAR, 0.2, None), "eth", "SPX"),
     EntryKind.CHANGE: (
         StewardEvent("eth", 3, PROPOSAL.digest, (2_000, 11_000), "tune", "0xfeed", 7),
@@ -164,7 +163,7 @@ async def test_find__hostile_feed_name__is_found_by_the_name_as_received(journal
 
 async def test_hash__first_and_second_row__follow_the_documented_encoding(journal: Journal, url: str) -> None:
     first = await journal.append(Lifecycle("started"))
-    second = await journal.append(EXAMPLES[EntryKind.BAR][0])
+    second = await journal.append(EXAMPLES[EntryKind.BAR_CLOSED][0])
 
     def number(value: int) -> bytes:
         return value.to_bytes(8, "big")
@@ -216,8 +215,8 @@ async def test_append__many_coroutines__get_contiguous_ids_in_one_chain(journal:
 @pytest.mark.parametrize(
     "message",
     [
-        Quote("spx", "SPX", QuoteKind.SPOT, float("nan"), 5, 6),
-        Quote("spx", "SPX", QuoteKind.SPOT, float("-inf"), 5, 6),
+        replace(ASSESSMENT, oracle_price=float("nan")),
+        replace(ASSESSMENT, oracle_price=float("-inf")),
         Lifecycle("started", "", {"nested": [{"x": float("inf")}]}),
         QuoteRefused("\ud800", QuoteFault.UNKNOWN_FEED, "", ""),
     ],
