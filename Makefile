@@ -6,6 +6,8 @@ SHELL := bash
 
 BIN := .venv/bin
 ARGS ?=
+# Two processes, a file of tests each at a time: the suites start chains, brokers and a database of their own.
+WORKERS ?= 2
 PYTEST_ARGS ?=
 
 help: ## List the targets
@@ -19,7 +21,7 @@ demo: setup ## Run the keeper's whole story on a local chain (ARGS="--json FILE"
 	@$(BIN)/keeper demo $(ARGS)
 
 test: check ## Run the checks, then every test (PYTEST_ARGS="-k name")
-	$(BIN)/pytest --durations=5 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=5 $(PYTEST_ARGS)
 
 check: setup ## Run ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check .

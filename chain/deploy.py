@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ from eth_account import Account
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
-from web3.exceptions import ContractLogicError, Web3RPCError
+from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
 from web3.middleware import SignAndSendRawMiddlewareBuilder
 
 from chain.compiler import compile_contract
@@ -19,7 +21,7 @@ from config.deployment import Deployment, MarketDeployment
 from config.errors import KnownFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pydantic import SecretStr
     from web3.contract import Contract
@@ -33,7 +35,7 @@ GUARDIAN_ROLE = keccak(text="GUARDIAN_ROLE")
 
 
 class DeployError(KnownFault):
-    """The chain refused a step of the deployment. The message names the step."""
+    """The chain refused a step of the deployment, or did not answer. The message names the step, never the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,8 @@ class Deployer:
         """Connect to an endpoint. Raises DeployError when it serves another chain or does not answer."""
         web3 = Web3(HTTPProvider(url, exception_retry_configuration=None))
         account = Account.from_key(key.get_secret_value())
-        try:
+        with _step("connect"):
             found = web3.eth.chain_id
-        except OSError as error:
-            raise DeployError(f"the endpoint does not answer: {type(error).__name__}") from None
         if found != chain_id:
             raise DeployError(f"the endpoint serves chain {found}, chain.chain_id is {chain_id}")
         web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
@@ -75,15 +75,36 @@ class Deployer:
         """Call a function in a transaction of its own."""
         return self._send(function, contract.get_function_by_name(function)(*arguments))
 
+    def head(self) -> tuple[int, int]:
+        """Return the latest block's number and time, Unix seconds."""
+        with _step("read the latest block"):
+            block = self.web3.eth.get_block("latest")
+        return block["number"], block["timestamp"]
+
+    def code_hash(self, address: str) -> str:
+        """Return the keccak256 of a contract's runtime code, 0x-prefixed."""
+        with _step("read the deployed code"):
+            code = self.web3.eth.get_code(Web3.to_checksum_address(address))
+        return "0x" + keccak(bytes(code)).hex()
+
     def _send(self, step: str, call: Any) -> TxReceipt:
-        try:
+        with _step(step):
             tx_hash = call.transact({"from": self.address})
             receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.02)
-        except (ContractLogicError, Web3RPCError) as error:
-            raise DeployError(f"{step}: {error}") from None
         if receipt["status"] != 1:
             raise DeployError(f"{step}: transaction {tx_hash.hex()} reverted")
         return receipt
+
+
+@contextlib.contextmanager
+def _step(name: str) -> Iterator[None]:
+    """Raise DeployError for what the endpoint refuses or leaves unanswered: a transport error's text has the URL."""
+    try:
+        yield
+    except (ContractLogicError, Web3RPCError) as error:
+        raise DeployError(f"{name}: {error}") from None
+    except (OSError, Web3Exception, json.JSONDecodeError) as error:
+        raise DeployError(f"{name}: the endpoint gave no usable answer: {type(error).__name__}") from None
 
 
 def deploy_trial_market(
@@ -92,7 +113,7 @@ def deploy_trial_market(
     """Put up the reference protocol with a token and a price feed of its own, priced at `price` now."""
     token = deployer.create("collateral_token")
     feed = deployer.create("price_feed", f"{name} / USD")
-    now = deployer.web3.eth.get_block("latest")["timestamp"]
+    _, now = deployer.head()
     deployer.send(feed, "post", round(price * binding.price.scale), now)
     initial = [policies.limits[parameter.name].initial for parameter in binding.parameters]
     market = deployer.create(
@@ -120,7 +141,7 @@ def deploy_steward(
     values. Raises DeployError naming the step that was refused.
     """
     steward = deployer.create("risk_steward", deployer.address)
-    block = deployer.web3.eth.block_number
+    block, _ = deployer.head()
     for name, (addresses, binding) in markets.items():
         deployer.on_step(f"register {name}")
         _register(deployer, steward, name, BoundProtocol(binding, addresses.market), policies[name])
@@ -135,7 +156,7 @@ def deploy_steward(
         steward=steward.address,
         keeper=Web3.to_checksum_address(keeper),
         block=block,
-        code_hashes={n: _code_hash(deployer.web3, address) for n, address in contracts.items()},
+        code_hashes={name: deployer.code_hash(address) for name, address in contracts.items()},
         markets={name: addresses for name, (addresses, _) in markets.items()},
     )
 
@@ -164,7 +185,3 @@ def _register(deployer: Deployer, steward: Contract, name: str, protocol: BoundP
         deployer.send(steward, "allow_call", key, Web3.to_checksum_address(protocol.address), selector, True)  # noqa: FBT003
     for low, high in binding.ordered_pairs():
         deployer.send(steward, "add_invariant", key, low, high)
-
-
-def _code_hash(web3: Web3, address: str) -> str:
-    return "0x" + keccak(bytes(web3.eth.get_code(Web3.to_checksum_address(address)))).hex()

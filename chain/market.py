@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from chain import steward
 from chain.protocol import BindingError, BoundProtocol, word
 from chain.rpc import RpcError, read
+from config.errors import ConfigError
 from models.market import BlockStamp, MarketState, ParameterState
 
 if TYPE_CHECKING:
     from chain.rpc import Rpc
     from chain.steward import StewardView
+    from config.deployment import Deployment
+    from config.protocol import Protocol
     from models.market import Account
 
 SECONDS_AFTER_RAMP = 1
@@ -108,6 +111,13 @@ class Market:
     async def _ramp_seconds(self, block: BlockStamp) -> int:
         call = self.protocol.ramp_call()
         return 0 if call is None else word((await read(self.rpc, [call], block))[0], 0, "ramp")
+
+
+def bind(name: str, deployment: Deployment, binding: Protocol, rpc: Rpc) -> Market:
+    """Return a market of a deployment. Raises ConfigError when the deployment has none of that name."""
+    if name not in deployment.markets:
+        raise ConfigError(f"the deployment file has no market {name} (it has {', '.join(deployment.markets)})")
+    return Market(name, deployment.steward, BoundProtocol(binding, deployment.markets[name].market), rpc)
 
 
 def _parameters(view: StewardView, effective: tuple[int, ...]) -> tuple[ParameterState, ...]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chain.events import history
-from chain.market import Market
-from chain.protocol import BoundProtocol
+from chain.market import bind
 from chain.rpc import Rpc, head, require_chain
 from keeper.journal import Journal
 from keeper.verify import compare_with_chain, verify_chain_of_hashes
@@ -83,7 +82,5 @@ async def _changes(settings: Settings, deployment: Deployment, protocols: Mappin
         await require_chain(rpc, settings.chain.chain_id)
         end = await head(rpc)
         for name, binding in protocols.items():
-            bound = BoundProtocol(binding, deployment.markets[name].market)
-            market = Market(name, deployment.steward, bound, rpc)
-            found += (await history(market, deployment.block, end)).changes
+            found += (await history(bind(name, deployment, binding, rpc), deployment.block, end)).changes
     return found

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from chain.market import Market
-from chain.protocol import BoundProtocol
+from chain.market import bind
 from chain.rpc import Rpc, RpcError, head, require_chain
 from chain.signer import LocalSigner
 from config.errors import ConfigError
@@ -32,6 +31,7 @@ from models.registry import load_forecaster
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from chain.market import Market
     from config.deployment import Deployment
     from config.load import Secrets
     from config.protocol import Protocol
@@ -169,7 +169,7 @@ async def open_keeper(
             clock.advance((await head(rpc)).timestamp)
         journal = await Journal.open(settings.journal.url.get_secret_value(), clock.now_ms)
         stack.push_async_callback(journal.close)
-        markets = {m.name: _market(m, deployment, protocols[m.name], rpc) for m in settings.markets}
+        markets = {m.name: bind(m.name, deployment, protocols[m.name], rpc) for m in settings.markets}
         executor, sender = _executor(settings, secrets, deployment, rpc, journal, markets)
         executor = parts.wrap_executor(executor)
         forecaster = parts.open_forecaster(settings.model.model)
@@ -212,13 +212,6 @@ async def _make_due(due: asyncio.Queue[None]) -> None:
     """Ask for a tick unless one is waiting. A coroutine: APScheduler runs plain functions in another thread."""
     with contextlib.suppress(asyncio.QueueFull):
         due.put_nowait(None)
-
-
-def _market(names: MarketSettings, deployment: Deployment, binding: Protocol, rpc: Rpc) -> Market:
-    if names.name not in deployment.markets:
-        raise ConfigError(f"the deployment file has no market {names.name} (it has {', '.join(deployment.markets)})")
-    bound = BoundProtocol(binding, deployment.markets[names.name].market)
-    return Market(names.name, deployment.steward, bound, rpc)
 
 
 def _executor(

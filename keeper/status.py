@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from chain.market import Market
-from chain.protocol import BoundProtocol
+from chain.market import bind
 from chain.rpc import Rpc, head, require_chain
 from keeper.clock import WallClock
 from keeper.journal import EntryKind, Journal
@@ -32,8 +31,7 @@ async def gather(settings: Settings, deployment: Deployment, protocols: Mapping[
             block = await head(rpc)
             markets = []
             for names in settings.markets:
-                bound = BoundProtocol(protocols[names.name], deployment.markets[names.name].market)
-                state = await Market(names.name, deployment.steward, bound, rpc).state(block)
+                state = await bind(names.name, deployment, protocols[names.name], rpc).state(block)
                 markets.append(_market(state, protocols[names.name]) | {"last": await _last(journal, names.name)})
         rows, newest = await journal.head()
     finally:

@@ -5,14 +5,22 @@ Test modules load them with `pytest_plugins = ["chains"]`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+
 import pytest
 from pydantic import SecretStr
-from trials import GENESIS, MARKET, PAGE, SPOT, Trial, open_book
+from trials import GENESIS, MARKET, PAGE, SPOT, Ended, Trial, open_book
 
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.deploy import Deployer
 from chain.rpc import Rpc
 from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
+from keeper.broker import local_broker
+from keeper.cli import main
 from keeper.journal import Journal
 from keeper.trial import deploy_on
 
@@ -66,3 +74,38 @@ async def journal(tmp_path):
     opened = await Journal.open(f"sqlite:///{tmp_path / 'keeper.db'}", lambda: GENESIS * 1000)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def broker():
+    """The URL of a broker with a thread of its own, for tests that run the command line in theirs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    running = contextlib.AsyncExitStack()
+    try:
+        yield asyncio.run_coroutine_threadsafe(running.enter_async_context(local_broker()), loop).result(10)
+        asyncio.run_coroutine_threadsafe(running.aclose(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run the command line in this process: `command("once", key=KEYS[1])` gives its exit code and output."""
+
+    def run(*arguments, key=None, **environment):
+        for name in [name for name in os.environ if name.startswith("KEEPER_")]:
+            monkeypatch.delenv(name)
+        for name, value in (({"KEEPER_PRIVATE_KEY": key} if key else {}) | environment).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["keeper", *(str(argument) for argument in arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Ended(ended.value.code, said.out, said.err)
+
+    return run

@@ -16,7 +16,7 @@ from keeper.submit import calldata
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
 
-TIGHTER = (500, 600, 2_000, 6_250, 5_000, 500)
+TIGHTER = (500, 600, 1_875, 6_250, 5_000, 500)
 """Deployed values with both groups tightened by less than a step."""
 
 

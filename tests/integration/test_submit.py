@@ -11,13 +11,13 @@ import pytest
 from eth_account import Account
 from trials import (
     MARKET,
-    SPOT,
     TIGHT,
-    VOL,
     decide,
     environment,
     feed,
     keeper_of,
+    publish,
+    readings,
     run_python,
     scripted,
     write_settings,
@@ -25,15 +25,15 @@ from trials import (
 
 from chain.anvil import CHAIN_ID, KEYS
 from chain.rpc import Rpc, Unreachable
+from config.load import load_settings
 from keeper.broker import local_broker
 from keeper.journal import EntryKind, Journal
 from keeper.messages import Applied, DryRun, Failed, Reason, Rejected
-from keeper.publish import Reading, publisher
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
 
-SHORT = {"chain": "receipt_timeout_seconds = 1"}
+FEW_POLLS = {"chain": "receipt_timeout_seconds = 5"}
 SEND = "eth_sendRawTransaction"
 
 
@@ -62,13 +62,13 @@ class Wire(Rpc):
 
 @contextlib.asynccontextmanager
 async def wired(trial, folder, **options):
-    """Open a keeper that wants to tighten, over a Wire; it asks for receipts without a pause."""
+    """Open a keeper that wants to tighten, over a Wire; it asks for its receipt ten times as often as usual."""
 
-    async def no_pause(_):
-        await asyncio.sleep(0)
+    async def pause(seconds):
+        await asyncio.sleep(seconds / 10)
 
-    async with keeper_of(trial, folder, parts=scripted(TIGHT, open_rpc=Wire), extra=SHORT, **options) as keeper:
-        keeper.executor.sleep = no_pause
+    async with keeper_of(trial, folder, parts=scripted(TIGHT, open_rpc=Wire), extra=FEW_POLLS, **options) as keeper:
+        keeper.executor.sleep = pause
         yield keeper
 
 
@@ -308,11 +308,7 @@ async def test_restart__killed_on_the_way__lands_once(trial, tmp_path, death):
     command, mined = DEATHS[death]
     async with local_broker() as url:
         config = write_settings(tmp_path, trial, url)
-        async with keeper_of(trial, tmp_path, mqtt_url=url) as keeper:
-            at = trial.now() * 1000
-            async with publisher(keeper.settings.mqtt, keeper.settings.feeds) as target:
-                await target.send(Reading("spx", SPOT, at))
-                await target.send(Reading("vix", VOL, at))
+        await publish(load_settings(config, {}), *readings(trial))
         ended = await run_python(*command, str(config), cwd=tmp_path, env=environment())
     assert ended.code == -signal.SIGKILL, ended.err
     assert trial.nonce() == mined

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import sys
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from chain.protocol import BoundProtocol
 from chain.rpc import head
 from config.load import DEFAULT_SETTINGS, Secrets, load_settings
 from keeper.daemon import Parts, open_keeper
+from keeper.publish import Reading, publisher
 from keeper.trial import write_deployment
 from models.forecaster import DAY, Forecast, Tail
 from models.market import Quote, QuoteKind
@@ -32,7 +34,7 @@ GENESIS = 1_516_147_200
 """17 January 2018, 00:00 UTC: the recording that warms models up has bars until then."""
 
 SPOT = 2_800.0
-VOL = 0.16
+VOL = 0.15
 PRICE_SCALE = 10**8
 DOLLAR = 10**6
 SIZE = 10**18
@@ -305,3 +307,28 @@ async def run_python(*arguments, cwd, env=None):
 async def run_keeper(*arguments, cwd, env=None):
     """Run `keeper` with arguments to its end."""
     return await run_python("-m", "keeper", *arguments, cwd=cwd, env=env)
+
+
+async def publish(settings, *readings):
+    """Publish readings, retained, with the feeds' own labels."""
+    async with publisher(settings.mqtt, settings.feeds) as target:
+        for reading in readings:
+            await target.send(reading)
+
+
+def readings(trial, spot=SPOT, vol=VOL):
+    """Return a reading of each feed at the chain's time."""
+    at = trial.now() * 1000
+    return Reading("spx", spot, at), Reading("vix", vol, at)
+
+
+def own_topic():
+    """Return settings that keep a test's messages apart from those of others on the same broker."""
+    return {"topic_prefix": f'"{uuid.uuid4().hex}"'}
+
+
+async def until(condition, seconds=30.0):
+    """Wait until an awaitable condition holds; fail when it does not within the time."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.05)

@@ -54,7 +54,7 @@ def test_inspect__values_moved_without_a_new_version__is_a_foreign_change():
 
 
 def test_inspect__wrong_values_that_were_changed_again__is_a_foreign_change_and_no_mismatch():
-    incident = only(inspected(promise=Promise(3, DECIDED, TIGHTER[:-1] + (501,))))
+    incident = only(inspected(promise=Promise(3, DECIDED, (*TIGHTER[:-1], 501))))
     assert incident.kind is IncidentKind.FOREIGN_CHANGE
 
 

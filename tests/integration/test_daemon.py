@@ -1,0 +1,235 @@
+"""Check the running keeper: it starts, waits, drains on a signal, halts on the unforeseen, and outlives its broker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+
+import pytest
+from brokers import Amqtt, free_port
+from trials import (
+    CALM,
+    TIGHT,
+    decide,
+    environment,
+    feed,
+    keeper_of,
+    own_topic,
+    publish,
+    readings,
+    scripted,
+    start_python,
+    until,
+    write_settings,
+)
+
+from chain.anvil import KEYS
+from chain.rpc import Rpc, Unreachable, WrongChain
+from config.errors import ConfigError
+from config.load import load_settings
+from keeper.cli import EXIT_HALTED
+from keeper.journal import EntryKind, Journal
+from keeper.messages import Applied, NoChange, Reason, Rejected
+
+pytestmark = pytest.mark.integration
+pytest_plugins = ["chains"]
+
+BREAK_DOWN = """
+import sys
+from keeper.pipeline import Pipeline
+
+async def break_down(self):
+    raise ZeroDivisionError("nobody foresaw this")
+
+Pipeline.tick = break_down
+sys.argv[0] = "keeper"
+from keeper.cli import main
+main()
+"""
+
+
+@contextlib.asynccontextmanager
+async def journal_of(folder):
+    journal = await Journal.open(f"sqlite:///{folder / 'keeper.db'}", lambda: 0)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def kinds(folder):
+    async with journal_of(folder) as journal:
+        return [entry.kind for entry in await journal.find()]
+
+
+async def lifecycle(folder):
+    async with journal_of(folder) as journal:
+        return [entry.body["event"] for entry in await journal.find(kind=EntryKind.LIFECYCLE)]
+
+
+@contextlib.asynccontextmanager
+async def process(*arguments, cwd, env):
+    running = await start_python(*arguments, cwd=cwd, env=env)
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_run__signal__drains_and_exits_0(trial, broker, tmp_path, number):
+    config = write_settings(tmp_path, trial, broker, tick_seconds=1, **own_topic())
+    await publish(load_settings(config, {}), *readings(trial))
+
+    async def applied():
+        return (tmp_path / "keeper.db").exists() and EntryKind.APPLIED in await kinds(tmp_path)
+
+    arguments = ("-m", "keeper", "run", "-c", str(config))
+    async with process(*arguments, cwd=tmp_path, env=environment(KEYS[1])) as running:
+        await until(applied)
+        running.send_signal(number)
+        out, errors = await asyncio.wait_for(running.communicate(), 20)
+    assert running.returncode == 0, errors
+    assert b"live: approved changes are sent" in out
+    assert b"tune applied as version 1" in out
+    assert KEYS[1][2:].encode() not in out + errors
+    assert await lifecycle(tmp_path) == ["started", "stopped"]
+    assert trial.nonce() == 1
+
+
+async def test_run__fault_that_nothing_foresaw__halts_with_4_and_a_halted_row(trial, broker, tmp_path):
+    config = write_settings(tmp_path, trial, broker, **own_topic())
+    await publish(load_settings(config, {}), *readings(trial))
+    arguments = ("-c", BREAK_DOWN, "run", "-c", str(config))
+    async with process(*arguments, cwd=tmp_path, env=environment(KEYS[1])) as running:
+        _, errors = await asyncio.wait_for(running.communicate(), 40)
+    assert running.returncode == EXIT_HALTED, errors
+    assert b"nobody foresaw this" in errors
+    assert KEYS[1][2:].encode() not in errors
+    assert await lifecycle(tmp_path) == ["started", "halted"]
+    assert trial.nonce() == 0
+
+
+async def test_run__fault_in_the_feed__halts(trial, tmp_path):
+    async def broken():
+        async with keeper_of(trial, tmp_path) as keeper:
+
+            async def fail():
+                raise ZeroDivisionError("the feed broke")
+
+            keeper.listening.cancel()
+            await asyncio.gather(keeper.listening, return_exceptions=True)
+            keeper.listening = asyncio.create_task(fail())
+            feed(keeper, *trial.quotes())
+            await keeper.run(asyncio.Event(), lambda _: None)
+
+    with pytest.raises(ZeroDivisionError, match="the feed broke"):
+        async with asyncio.timeout(20):
+            await broken()
+    assert await lifecycle(tmp_path) == ["started", "halted"]
+
+
+async def test_run__every_tick_seconds__decides_again_on_its_own_thread(trial, broker, tmp_path):
+    """In debug mode asyncio raises when another thread touches the loop's queues."""
+    asyncio.get_running_loop().set_debug(True)
+    outcomes, stop = [], asyncio.Event()
+
+    def on_outcome(outcome):
+        outcomes.append(outcome)
+        if len(outcomes) == 3:
+            stop.set()
+
+    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker, tick_seconds=1, **own_topic()) as keeper:
+        await publish(keeper.settings, *readings(trial))
+        async with asyncio.timeout(30):
+            await keeper.run(stop, on_outcome)
+    assert [type(outcome) for outcome in outcomes] == [NoChange] * 3
+
+
+async def test_run__stopped_while_a_change_is_pending__lets_the_tick_end(trial, broker, tmp_path):
+    outcomes, stop = [], asyncio.Event()
+
+    class Stopping(Rpc):
+        async def batch(self, requests):
+            if requests[0][0] == "eth_sendRawTransaction":
+                stop.set()
+            return await super().batch(requests)
+
+    parts = scripted(TIGHT, open_rpc=Stopping)
+    async with keeper_of(trial, tmp_path, parts=parts, mqtt_url=broker, **own_topic()) as keeper:
+        await publish(keeper.settings, *readings(trial))
+        async with asyncio.timeout(30):
+            await keeper.run(stop, outcomes.append)
+    assert [type(outcome) for outcome in outcomes] == [Applied]
+    assert await lifecycle(tmp_path) == ["started", "stopped"]
+
+
+async def test_keeper__broker_down_at_the_start__refuses_with_missing_feed_and_recovers(trial, tmp_path):
+    broker = Amqtt(free_port())
+    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker.url) as keeper:
+        refused = (await keeper.tick())[0]
+        assert (type(refused), refused.reason) == (Rejected, Reason.MISSING_FEED)
+        await broker.start()
+        try:
+            sent = readings(trial)
+            await publish(keeper.settings, *sent)
+            async with asyncio.timeout(30):
+                await keeper.saw({reading.feed: reading.timestamp_ms for reading in sent})
+            assert isinstance((await keeper.tick())[0], NoChange)
+        finally:
+            await broker.stop()
+
+
+async def test_keeper__bad_feed_message__is_journalled_and_not_used(trial, broker, tmp_path):
+    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker, **own_topic()) as keeper:
+        spot, vol = readings(trial)
+        later = type(spot)("spx", spot.value, spot.timestamp_ms + 3_600_000)
+        await publish(keeper.settings, later, vol, spot)
+        async with asyncio.timeout(10):
+            await keeper.saw({"spx": spot.timestamp_ms, "vix": vol.timestamp_ms})
+        assert keeper.pipelines[0].newest["spx"].timestamp_ms == spot.timestamp_ms
+        refused = await keeper.journal.find(kind=EntryKind.QUOTE_REFUSED)
+    assert [row.body["fault"] for row in refused] == ["FUTURE_DATED"]
+
+
+async def test_open_keeper__deployment_of_another_chain__is_a_config_error(trial, tmp_path):
+    with pytest.raises(ConfigError, match="chain_id"):
+        async with keeper_of(trial, tmp_path, chain_id=1):
+            pass
+
+
+async def test_open_keeper__endpoint_serves_another_chain__is_wrong_chain(trial, tmp_path):
+    class Elsewhere(Rpc):
+        async def batch(self, requests):
+            return ["0x1"] if requests[0][0] == "eth_chainId" else await super().batch(requests)
+
+    with pytest.raises(WrongChain, match="serves chain 1"):
+        async with keeper_of(trial, tmp_path, parts=scripted(CALM, open_rpc=Elsewhere)):
+            pass
+    assert not (tmp_path / "keeper.db").exists()
+
+
+async def test_open_keeper__recording_of_other_bars__is_a_config_error(trial, tmp_path):
+    with pytest.raises(ConfigError, match=r"model\.warmup"):
+        async with keeper_of(trial, tmp_path, bar_seconds=3600):
+            pass
+
+
+async def test_tick__endpoint_fails_while_finishing__refuses_every_market(trial, tmp_path):
+    class Deaf(Rpc):
+        deaf = False
+
+        async def batch(self, requests):
+            if self.deaf:
+                raise Unreachable("nobody there")
+            return await super().batch(requests)
+
+    async with keeper_of(trial, tmp_path, parts=scripted(CALM, open_rpc=Deaf)) as keeper:
+        keeper.rpc.deaf = True
+        outcomes = await keeper.tick()
+        assert [outcome.reason for outcome in outcomes] == [Reason.ENDPOINT_FAILED]
+        keeper.rpc.deaf = False
+        assert isinstance(await decide(keeper, trial), NoChange)
