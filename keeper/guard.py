@@ -6,7 +6,6 @@ Each returns None (or Approved, at the end) or the first rule that is broken.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -129,23 +128,23 @@ def _agreement(snapshot: Snapshot, guard: GuardSettings) -> Finding | None:
 def _forecast_fault(forecast: Forecast) -> str | None:
     """Return what is wrong with a forecast, None when nothing is."""
     lower, upper = forecast.published
-    if not (math.isfinite(lower) and math.isfinite(upper)):
-        return f"published margin is {lower}, {upper}"
     if not -LARGEST_MOVE <= lower < 0 < upper <= LARGEST_MOVE:
         return f"published margin {lower:g}, {upper:g} does not enclose zero within +-{LARGEST_MOVE:g}"
-    for horizon, tail in forecast.horizons.items():
-        if not (math.isfinite(tail.es_lower) and math.isfinite(tail.es_upper)):
-            return f"the expected shortfall at {horizon} s is {tail.es_lower}, {tail.es_upper}"
     rows = [(f"{horizon} s", tail.quantiles) for horizon, tail in forecast.horizons.items()]
     rows += [(f"iv {horizon} s", quantiles) for horizon, quantiles in (forecast.iv_horizons or {}).items()]
     for name, quantiles in rows:
-        if not all(map(math.isfinite, quantiles)):
-            return f"a quantile at {name} is not finite: {quantiles}"
+        if not all(map(_believable, quantiles)):
+            return f"a quantile at {name} is not within +-{LARGEST_MOVE:g}: {quantiles}"
         if any(low > high for low, high in pairwise(quantiles)):
             return f"the quantiles at {name} are not ascending: {quantiles}"
-        if any(abs(quantile) > LARGEST_MOVE for quantile in quantiles):
-            return f"a quantile at {name} is beyond +-{LARGEST_MOVE:g}: {quantiles}"
+    for horizon, tail in forecast.horizons.items():
+        if not (_believable(tail.es_lower) and _believable(tail.es_upper)):
+            return f"the expected shortfall at {horizon} s is {tail.es_lower}, {tail.es_upper}"
     return None
+
+
+def _believable(move: float) -> bool:
+    return abs(move) <= LARGEST_MOVE  # NaN is not
 
 
 def _binding(proposal: Proposal, state: MarketState, now: int) -> Iterator[Finding]:

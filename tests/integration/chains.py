@@ -76,9 +76,12 @@ async def journal(tmp_path):
     await opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def broker():
-    """The URL of a broker with a thread of its own, for tests that run the command line in theirs."""
+    """The URL of a broker with a thread of its own, for tests that run the command line in theirs.
+
+    One a test: pytest-randomly seeds every test alike, and amqtt would name the clients of two tests the same.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -57,7 +57,7 @@ async def test_state__chain_moved_on__still_shows_the_stamped_block(trial, rpc):
 async def test_state__block_reorged_away_after_the_stamp__is_refused(trial, rpc):
     trial.ask("evm_mine")
     block = await head(rpc)
-    trial.ask("anvil_reorg", 1, [])
+    trial.reorganise()
     assert (await block_at(rpc, block.number)).hash != block.hash
     with pytest.raises(RpcError):
         await trial.bound(rpc).state(block)
@@ -74,7 +74,7 @@ async def test_state__reorg_between_its_two_round_trips__is_refused(trial):
             if requests[0][0] == "eth_call":
                 self.reads += 1
                 if self.reads == 1:
-                    trial.ask("anvil_reorg", 1, [])
+                    trial.reorganise()
             return answers
 
     async with Reorging(trial.url) as rpc:

@@ -15,7 +15,6 @@ from trials import (
     SPOT,
     closed_port,
     http_server,
-    own_topic,
     publish,
     readings,
     run_keeper,
@@ -40,7 +39,7 @@ KEY = KEYS[1]
 def config(trial, broker, tmp_path, monkeypatch):
     """Settings of a keeper whose feeds have a fresh quote each."""
     monkeypatch.chdir(tmp_path)
-    path = write_settings(tmp_path, trial, broker, **own_topic())
+    path = write_settings(tmp_path, trial, broker)
     asyncio.run(publish(load_settings(path, {}), *readings(trial)))
     return path
 
@@ -276,7 +275,7 @@ def test_verify__one_byte_of_the_journal_file_changed__exits_1_and_names_the_row
 def test_verify__change_on_chain_that_the_journal_lacks__exits_1(command, trial, broker, tmp_path):
     for folder in (tmp_path / "ours", tmp_path / "theirs"):
         folder.mkdir()
-        config = write_settings(folder, trial, broker, **own_topic())
+        config = write_settings(folder, trial, broker)
         asyncio.run(publish(load_settings(config, {}), *readings(trial)))
         if folder.name == "ours":
             command("once", "-c", config, "--dry-run")
@@ -288,7 +287,7 @@ def test_verify__change_on_chain_that_the_journal_lacks__exits_1(command, trial,
 
 
 def test_publish__into_a_broker__is_read_by_a_feed(command, trial, broker, tmp_path):
-    config = write_settings(tmp_path, trial, broker, **own_topic())
+    config = write_settings(tmp_path, trial, broker)
     day = ("--start", "2018-01-16", "--end", "2018-01-17")
     ended = command("publish", "-c", config, "--speed", 0, "--recorded-time", *day)
     assert ended.code == 0

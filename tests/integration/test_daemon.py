@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import signal
 
+import brokers
 import pytest
-from brokers import Amqtt, free_port
 from trials import (
     CALM,
     TIGHT,
@@ -15,7 +15,6 @@ from trials import (
     environment,
     feed,
     keeper_of,
-    own_topic,
     publish,
     readings,
     scripted,
@@ -81,7 +80,7 @@ async def process(*arguments, cwd, env):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_run__signal__drains_and_exits_0(trial, broker, tmp_path, number):
-    config = write_settings(tmp_path, trial, broker, tick_seconds=1, **own_topic())
+    config = write_settings(tmp_path, trial, broker, tick_seconds=1)
     await publish(load_settings(config, {}), *readings(trial))
 
     async def applied():
@@ -101,7 +100,7 @@ async def test_run__signal__drains_and_exits_0(trial, broker, tmp_path, number):
 
 
 async def test_run__fault_that_nothing_foresaw__halts_with_4_and_a_halted_row(trial, broker, tmp_path):
-    config = write_settings(tmp_path, trial, broker, **own_topic())
+    config = write_settings(tmp_path, trial, broker)
     await publish(load_settings(config, {}), *readings(trial))
     arguments = ("-c", BREAK_DOWN, "run", "-c", str(config))
     async with process(*arguments, cwd=tmp_path, env=environment(KEYS[1])) as running:
@@ -142,7 +141,7 @@ async def test_run__every_tick_seconds__decides_again_on_its_own_thread(trial, b
         if len(outcomes) == 3:
             stop.set()
 
-    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker, tick_seconds=1, **own_topic()) as keeper:
+    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker, tick_seconds=1) as keeper:
         await publish(keeper.settings, *readings(trial))
         async with asyncio.timeout(30):
             await keeper.run(stop, on_outcome)
@@ -159,7 +158,7 @@ async def test_run__stopped_while_a_change_is_pending__lets_the_tick_end(trial, 
             return await super().batch(requests)
 
     parts = scripted(TIGHT, open_rpc=Stopping)
-    async with keeper_of(trial, tmp_path, parts=parts, mqtt_url=broker, **own_topic()) as keeper:
+    async with keeper_of(trial, tmp_path, parts=parts, mqtt_url=broker) as keeper:
         await publish(keeper.settings, *readings(trial))
         async with asyncio.timeout(30):
             await keeper.run(stop, outcomes.append)
@@ -168,7 +167,7 @@ async def test_run__stopped_while_a_change_is_pending__lets_the_tick_end(trial, 
 
 
 async def test_keeper__broker_down_at_the_start__refuses_with_missing_feed_and_recovers(trial, tmp_path):
-    broker = Amqtt(free_port())
+    broker = brokers.Amqtt(brokers.free_port())
     async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker.url) as keeper:
         refused = (await keeper.tick())[0]
         assert (type(refused), refused.reason) == (Rejected, Reason.MISSING_FEED)
@@ -184,7 +183,8 @@ async def test_keeper__broker_down_at_the_start__refuses_with_missing_feed_and_r
 
 
 async def test_keeper__bad_feed_message__is_journalled_and_not_used(trial, broker, tmp_path):
-    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker, **own_topic()) as keeper:
+    async with keeper_of(trial, tmp_path, CALM, mqtt_url=broker) as keeper:
+        await brokers.until(lambda: keeper.feed.connected)
         spot, vol = readings(trial)
         later = type(spot)("spx", spot.value, spot.timestamp_ms + 3_600_000)
         await publish(keeper.settings, later, vol, spot)
@@ -192,7 +192,8 @@ async def test_keeper__bad_feed_message__is_journalled_and_not_used(trial, broke
             await keeper.saw({"spx": spot.timestamp_ms, "vix": vol.timestamp_ms})
         assert keeper.pipelines[0].newest["spx"].timestamp_ms == spot.timestamp_ms
         refused = await keeper.journal.find(kind=EntryKind.QUOTE_REFUSED)
-    assert [row.body["fault"] for row in refused] == ["FUTURE_DATED"]
+    # At least once, by the protocol's own promise.
+    assert {row.body["fault"] for row in refused} == {"FUTURE_DATED"}
 
 
 async def test_open_keeper__deployment_of_another_chain__is_a_config_error(trial, tmp_path):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from trials import MARKET, RISKY_PRICE, TIGHT, at_head, decide, keeper_of
 
 from chain.market import SimulationReverted
-from chain.rpc import RpcError
+from chain.rpc import Rpc, RpcError
 from keeper.journal import EntryKind
 from keeper.messages import Applied, Change, Proposal, ProposalKind, Reason, Rejected
 from keeper.submit import calldata
@@ -152,15 +150,21 @@ async def test_tick__key_without_the_keeper_role__is_simulation_failed_with_the_
 async def test_simulate__block_of_the_decision_reorged_away__is_a_known_fault(trial, rpc):
     trial.ask("evm_mine")
     state, market = await at_head(rpc, trial), trial.bound(rpc)
-    trial.ask("anvil_reorg", 1, [])
+    trial.reorganise()
     data = calldata(proposal_to(TIGHTER, state), market)
     with pytest.raises(RpcError):
         await market.simulate(data, trial.deployment.keeper, state)
 
 
-async def test_simulate__other_block_at_the_same_height__is_not_taken_for_the_decisions(trial, rpc):
-    state, market = await at_head(rpc, trial), trial.bound(rpc)
-    data = calldata(proposal_to(TIGHTER, state), market)
-    other = replace(state, block=replace(state.block, hash="0x" + "33" * 32))
-    with pytest.raises(RpcError):
-        await market.simulate(data, trial.deployment.keeper, other)
+async def test_simulate__reorg_just_before_it__is_not_taken_for_the_decisions_block(trial):
+    trial.ask("evm_mine")
+
+    class Reorging(Rpc):
+        async def batch(self, requests):
+            if requests[0][0] == "eth_simulateV1":
+                trial.reorganise()
+            return await super().batch(requests)
+
+    async with Reorging(trial.url) as rpc:
+        with pytest.raises(SimulationReverted, match="no longer canonical"):
+            await simulated(trial, rpc, TIGHTER)

@@ -144,6 +144,22 @@ async def test_execute__answer_lost_after_the_node_took_it__is_applied_once(tria
         assert await landed_once(keeper, trial)
 
 
+async def test_execute__answer_lost_and_mined_a_moment_later__is_applied_in_the_same_tick(trial, tmp_path):
+    async with wired(trial, tmp_path) as keeper:
+        trial.ask("evm_setAutomine", False)
+        keeper.rpc.lost = "answer"
+        pauses = []
+
+        async def mine_at_the_third(seconds):
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                trial.ask("evm_mine")
+
+        keeper.executor.sleep = mine_at_the_third
+        assert isinstance(await decide(keeper, trial), Applied)
+        assert await landed_once(keeper, trial)
+
+
 async def test_finish__node_already_knows_the_transaction__waits_and_lands_it_once(trial, tmp_path):
     async with wired(trial, tmp_path) as keeper:
         trial.ask("evm_setAutomine", False)

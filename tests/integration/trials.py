@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 import sys
-import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +101,11 @@ class Trial:
         """Mine one block `seconds` later."""
         self.ask("evm_increaseTime", seconds)
         self.ask("evm_mine")
+
+    def reorganise(self):
+        """Put another block in the place of the latest one: a transaction in it makes its hash another for sure."""
+        owner = self.deployer.address
+        self.ask("anvil_reorg", 1, [[{"from": owner, "to": owner, "value": "0x1"}, 0]])
 
     def parameters(self):
         """Read what new positions obey, from the market itself."""
@@ -320,11 +324,6 @@ def readings(trial, spot=SPOT, vol=VOL):
     """Return a reading of each feed at the chain's time."""
     at = trial.now() * 1000
     return Reading("spx", spot, at), Reading("vix", vol, at)
-
-
-def own_topic():
-    """Return settings that keep a test's messages apart from those of others on the same broker."""
-    return {"topic_prefix": f'"{uuid.uuid4().hex}"'}
 
 
 async def until(condition, seconds=30.0):

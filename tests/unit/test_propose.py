@@ -152,6 +152,13 @@ def test_propose__two_groups_outside__are_one_proposal_in_id_order():
     assert [change.id for change in proposal.changes] == [0, 1, 2, 3, 4]
 
 
+def test_propose__groups_whose_ids_interleave__are_still_in_id_order():
+    coupled = {0: "a", 1: "b", 2: "a", 3: "b", 4: "b"}
+    rows = [row.model_copy(update={"group": coupled.get(index)}) for index, row in enumerate(binding().parameters)]
+    proposal = proposed(wanting(2_500, raw=(-0.05, 0.02)), protocol=binding().model_copy(update={"parameters": rows}))
+    assert [change.id for change in proposal.changes] == [0, 1, 2, 3, 4]
+
+
 # Steps
 
 
@@ -180,6 +187,11 @@ def test_propose__way_down__is_held_to_the_limit_downwards():
 def test_propose__way_up__is_not_held_to_the_limit_downwards():
     state = with_parameter(market_state(), 2, max_step_up=9_999, max_step_down=1)
     assert proposed(wanting(3_000), state).changes[2] == Change(2, 3_000)
+
+
+def test_propose__way_of_a_single_unit_up__is_held_to_the_limit_upwards():
+    state = with_parameter(market_state(), 1, max_step_up=1, max_step_down=0)
+    assert proposed(state=state, dead_band=0.0).changes[1] == Change(1, 501)
 
 
 def test_propose__units_finer_than_a_float__still_takes_exactly_the_largest_step():
@@ -215,6 +227,12 @@ def test_propose__group_cooling_down__waits_and_says_for_how_long():
     outcome = proposed(wanting(3_000), state)
     assert isinstance(outcome, NoChange)
     assert outcome.detail == "spot_shock_up+spot_shock_down+shocked_vol cools down for another 1 s"
+
+
+def test_propose__two_of_a_group_cooling_down__waits_for_the_longer():
+    state = with_parameter(market_state(), 1, cooldown=3_600, changed_at=NOW - 3_500)
+    state = with_parameter(state, 0, cooldown=3_600, changed_at=NOW - 7_200)
+    assert proposed(wanting(3_000), state).detail.endswith("for another 100 s")
 
 
 def test_propose__cooldown_just_over__moves():
