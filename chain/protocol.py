@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eth_abi.abi import decode, encode
 from eth_utils.abi import function_signature_to_4byte_selector
+from eth_utils.address import to_checksum_address
 
 from config.errors import KnownFault
 from models.market import Account
@@ -86,7 +87,7 @@ class BoundProtocol:
             raise BindingError(f"accounts.view: {layout.view} does not return {struct}: {error}") from error
         return tuple(
             Account(
-                address=row[layout.address],
+                address=to_checksum_address(row[layout.address]),
                 equity=row[layout.equity],
                 initial_margin=row[layout.initial_margin],
                 maintenance_margin=row[layout.maintenance_margin],

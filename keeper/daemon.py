@@ -108,9 +108,8 @@ class Keeper:
         scheduler = AsyncIOScheduler()
         scheduler.add_job(_make_due, "interval", seconds=self.settings.keeper.tick_seconds, args=[due])
         scheduler.start()
-        await self.wait_for_feeds(FIRST_QUOTES_SECONDS)
-        await _make_due(due)
         stopping = asyncio.create_task(stop.wait())
+        opening = asyncio.create_task(self._open(due))
         try:
             while not stop.is_set():
                 waking = asyncio.create_task(due.get())
@@ -122,8 +121,14 @@ class Keeper:
                 for outcome in await self.tick():
                     on_outcome(outcome)
         finally:
+            opening.cancel()
             stopping.cancel()
             scheduler.shutdown(wait=False)
+
+    async def _open(self, due: asyncio.Queue[None]) -> None:
+        """Make the first decision due once the feeds have spoken."""
+        await self.wait_for_feeds(FIRST_QUOTES_SECONDS)
+        await _make_due(due)
 
     async def _tick(self, pipeline: Pipeline) -> Outcome:
         try:

@@ -73,7 +73,7 @@ class MqttFeed:
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raise ValueError on a bad URL. `clock` is monotonic, in seconds, and times the summaries of refusals."""
+        """Raise ConfigError on a bad URL. `clock` is monotonic, in seconds, and times the summaries of refusals."""
         self.address = broker_address(settings.url)
         self.connected = False
         self.connects = 0

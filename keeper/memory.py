@@ -38,7 +38,7 @@ class Memory:
     """What one market's pipeline knows of its past.
 
     `used` holds the quotes of the last decision by feed, `once_applied` every version a rollback may restore, `ours`
-    the digests of what we sent; logs are known up to `seen_block`.
+    the digests of what we sent. The journal knows the market from `first_block` on, its logs up to `seen_block`.
     """
 
     protocol: Protocol
@@ -51,6 +51,7 @@ class Memory:
     forecast: Forecast | None = None
     ours: set[str] = field(default_factory=set)
     logged: set[StewardEvent | Auction] = field(default_factory=set)
+    first_block: int = 0
     seen_block: int = 0
     bars: int = 0
     bars_end: int = 0
@@ -82,6 +83,7 @@ class Memory:
                 self.once_applied |= {message.values, message.last_good}
                 self.promise = Promise(message.sequence, message.values, message.values)
                 self._values = message.values
+                self.first_block = message.block.number
                 self._saw(message.block.number)
             case Assessment():
                 self.used = {quote.feed: quote for quote in (message.spot, message.vol)}

@@ -9,11 +9,17 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiomqtt
 
+from config.errors import ConfigError, KnownFault
+
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
 KEEPALIVE_SECONDS = 10  # a dead peer is noticed after at most two of these
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class BrokerError(KnownFault):
+    """A broker cannot be reached, refuses us or was lost. The message never shows its credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +40,16 @@ class BrokerAddress:
 def broker_address(url: SecretStr) -> BrokerAddress:
     """Read mqtt://[user:password@]host[:port] or mqtts://…; user and password are percent-decoded.
 
-    Raises ValueError that names the rule and shows nothing of the URL, since any part of a mistyped one may be the
+    Raises ConfigError that names the rule and shows nothing of the URL, since any part of a mistyped one may be the
     password.
     """
     split = _split(url)
     if split.scheme not in DEFAULT_PORTS:
-        raise ValueError("mqtt.url: must begin with mqtt:// or mqtts://")
+        raise ConfigError("mqtt.url: must begin with mqtt:// or mqtts://")
     if split.path not in ("", "/") or split.query or split.fragment:
-        raise ValueError("mqtt.url: nothing may follow host and port; write / ? # in a password as %2F %3F %23")
+        raise ConfigError("mqtt.url: nothing may follow host and port; write / ? # in a password as %2F %3F %23")
     if split.password and not split.username:
-        raise ValueError("mqtt.url: a password needs a user name before it")
+        raise ConfigError("mqtt.url: a password needs a user name before it")
     return BrokerAddress(
         host=_host(split),
         port=_port(split),
@@ -70,7 +76,7 @@ def _split(url: SecretStr) -> SplitResult:
     try:
         return urlsplit(url.get_secret_value())
     except ValueError:  # its text repeats the URL
-        raise ValueError("mqtt.url: not a URL of the form mqtt://[user:password@]host[:port]") from None
+        raise ConfigError("mqtt.url: not a URL of the form mqtt://[user:password@]host[:port]") from None
 
 
 def _host(split: SplitResult) -> str:
@@ -79,7 +85,7 @@ def _host(split: SplitResult) -> str:
     except UnicodeError:
         host = ""
     if not host or any(character.isspace() for character in host):
-        raise ValueError("mqtt.url: needs a host name or address") from None
+        raise ConfigError("mqtt.url: needs a host name or address") from None
     return host
 
 
@@ -89,5 +95,5 @@ def _port(split: SplitResult) -> int:
     except ValueError:  # its text repeats the port, which a stray ':' or '@' may fill with the password
         port = 0
     if port == 0:
-        raise ValueError("mqtt.url: the port must be an integer of 1..65535") from None
+        raise ConfigError("mqtt.url: the port must be an integer of 1..65535") from None
     return port or DEFAULT_PORTS[split.scheme]

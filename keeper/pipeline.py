@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="Message")
 
+REORG_BLOCKS = 64
+"""How far back logs are read again: two epochs, the depth at which Ethereum calls a block final."""
+
 BACKLOG = 10_000
 """Spot quotes kept between two ticks; older ones only shape a bar's high and low."""
 
@@ -105,8 +108,12 @@ class Pipeline:
         return state
 
     async def _follow(self, state: MarketState) -> None:
-        """Journal what the chain logged since the last tick, and name the changes that are not ours."""
-        found = await history(self.market, self.memory.seen_block + 1, state.block)
+        """Journal what the chain logged since the last tick, and name the changes that are not ours.
+
+        The last blocks are read again: a reorganisation may have put other logs into them.
+        """
+        start = max(self.memory.first_block, self.memory.seen_block - REORG_BLOCKS) + 1
+        found = await history(self.market, start, state.block)
         changes = [change for change in found.changes if change not in self.memory.logged]
         auctions = [auction for auction in found.auctions if auction not in self.memory.logged]
         for change in changes:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from aiomqtt import MqttError
 
-from keeper.mqtt import broker_address, connection
+from config.errors import ConfigError
+from keeper.mqtt import BrokerError, broker_address, connection
 from keeper.quotes import encode
 from models.market import Quote, QuoteKind
 
@@ -70,7 +71,7 @@ class Publisher:
     async def send(self, reading: Reading) -> Quote:
         """Publish a reading and return it as the quote it became once the broker has it.
 
-        Raises KeyError on a feed without settings and ValueError on a value that is not finite.
+        Raises KeyError on a feed without settings and ConfigError on a value that is not finite.
         """
         settings = self._feeds[reading.feed]
         sequence = max(
@@ -87,13 +88,13 @@ class Publisher:
 
 @asynccontextmanager
 async def publisher(mqtt: MqttSettings, feeds: Mapping[str, FeedSettings]) -> AsyncIterator[Publisher]:
-    """Connect a publisher. Raises ValueError on a bad URL and ConnectionError when the broker refuses or is lost."""
+    """Connect a publisher. Raises ConfigError on a bad URL and BrokerError when the broker refuses or is lost."""
     address = broker_address(mqtt.url)
     try:
         async with connection(address) as client:
             yield Publisher(client, mqtt.topic_prefix, feeds)
     except MqttError as error:
-        raise ConnectionError(f"broker {address}: {error}") from error
+        raise BrokerError(f"broker {address}: {error}") from error
 
 
 async def replay(
@@ -110,10 +111,10 @@ async def replay(
 
     `speed` may be infinite: no waiting. With `restamp` a message is dated when it is due, so the replay starts now and
     its spacing is the recorded one divided by `speed`; without it messages keep the recorded timestamps.
-    `on_progress` gets the count so far and the reading as recorded. Raises ValueError unless `speed` is above 0.
+    `on_progress` gets the count so far and the reading as recorded. Raises ConfigError unless `speed` is above 0.
     """
     if not speed > 0:
-        raise ValueError(f"speed must be above 0, got {speed}")
+        raise ConfigError(f"speed must be above 0, got {speed}")
     sent, first_ms, start_ms = 0, 0, now_ms()
     for reading in readings:
         first_ms = first_ms if sent else reading.timestamp_ms
@@ -143,12 +144,12 @@ async def publish(
     """Replay the bars that open in [start, end) (Unix seconds) into the feeds of `market`; return the messages sent.
 
     A message carries the underlying that the settings give its feed, whatever the recording calls its asset. Raises
-    ValueError on a speed not above 0, on a bad broker URL and when no bar is in the range, ConnectionError when the
+    ConfigError on a speed not above 0, on a bad broker URL and when no bar is in the range, BrokerError when the
     broker cannot be reached or is lost. See `replay` for the options.
     """
     chosen = [bar for bar in bars if (start is None or bar.start >= start) and (end is None or bar.start < end)]
     if not chosen:
-        raise ValueError(f"the recording has no bar that opens in [{start}, {end})")
+        raise ConfigError(f"the recording has no bar that opens in [{start}, {end})")
     readings = readings_of(chosen, market.spot_feed, market.vol_feed)
     async with publisher(settings.mqtt, settings.feeds) as target:
         return await replay(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chain import steward, txmgr
 from chain.rpc import Refused, RpcError, Unreachable, head
+from config.errors import ConfigError
 from keeper.messages import Applied, Attempt, DryRun, Failed, ProposalKind, Reason, Rejected
 
 if TYPE_CHECKING:
@@ -95,9 +96,8 @@ class StewardExecutor:
                 return Rejected(market.name, Reason.FEE_TOO_HIGH, str(error), proposal.block, proposal)
             await self.journal.append(attempt)
             ended = await self._follow(attempt)
-            if ended is None:
-                detail = f"transaction {attempt.tx_hash} is not mined yet"
-                return Rejected(market.name, Reason.IN_FLIGHT, detail, proposal.block, proposal)
+            if isinstance(ended, str):
+                return Rejected(market.name, Reason.IN_FLIGHT, ended, proposal.block, proposal)
             return ended
 
     async def finish(self) -> list[Applied | Failed]:
@@ -106,7 +106,7 @@ class StewardExecutor:
             ends = []
             for attempt in await self.journal.unfinished_attempts(self.signer.address):
                 ended = await self._follow(attempt)
-                if ended is not None:
+                if not isinstance(ended, str):
                     await self.journal.append(ended)
                     ends.append(ended)
             return ends
@@ -140,8 +140,8 @@ class StewardExecutor:
             deadline=proposal.deadline,
         )
 
-    async def _follow(self, attempt: Attempt) -> Applied | Failed | None:
-        """Broadcast and wait. None when the end did not come in time."""
+    async def _follow(self, attempt: Attempt) -> Applied | Failed | str:
+        """Broadcast and wait for the end; say why it has not come when it did not come in time."""
         refusal = await self._broadcast(attempt)
         spent = 0
         for _ in range(max(1, int(self.settings.receipt_timeout_seconds / POLL_SECONDS))):
@@ -157,7 +157,7 @@ class StewardExecutor:
             if refusal is not None and found is txmgr.Fate.PENDING:
                 return await self._expired(attempt, refusal)
             await self.sleep(POLL_SECONDS)
-        return None
+        return f"transaction {attempt.tx_hash} is not mined yet"
 
     async def _broadcast(self, attempt: Attempt) -> str | None:
         """Return the endpoint's refusal. No answer is no refusal: it may have taken the transaction."""
@@ -169,16 +169,16 @@ class StewardExecutor:
             return None
         return None
 
-    async def _expired(self, attempt: Attempt, refusal: str) -> Failed | None:
+    async def _expired(self, attempt: Attempt, refusal: str) -> Failed | str:
         """End a refused attempt once its deadline has passed on chain: from then on the steward refuses it too."""
         now = await head(self.rpc)
         if now.timestamp <= attempt.deadline:
-            return None
+            return f"the endpoint refuses transaction {attempt.tx_hash}: {refusal}"
         detail = f"refused by the endpoint until its deadline passed: {refusal}"
         return Failed(attempt.market, attempt.digest, attempt.tx_hash, detail)
 
     async def _conclude(self, attempt: Attempt, receipt: Receipt) -> Applied | Failed:
-        market = self.markets[attempt.market]
+        market = self._market(attempt)
         if not receipt.succeeded:
             detail = await self._why_reverted(attempt, receipt)
             return Failed(attempt.market, attempt.digest, attempt.tx_hash, detail, receipt.gas_used)
@@ -194,6 +194,14 @@ class StewardExecutor:
             block=receipt.block,
             gas_used=receipt.gas_used,
         )
+
+    def _market(self, attempt: Attempt) -> Market:
+        if attempt.market not in self.markets:
+            raise ConfigError(
+                f"markets: the journal holds an unfinished transaction of market {attempt.market}, "
+                "which the settings do not name: name it until that is finished"
+            )
+        return self.markets[attempt.market]
 
     async def _why_reverted(self, attempt: Attempt, receipt: Receipt) -> str:
         """Replay the call at the block before the one that mined it, for the contract's own words."""

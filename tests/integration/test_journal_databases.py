@@ -18,7 +18,7 @@ import pytest
 
 from keeper.journal import EntryKind, Journal, JournalError
 from keeper.journal_database import TAKE_WRITE_LOCK
-from keeper.messages import Applied, Attempt, Lifecycle, NoChange, ProposalKind, QuoteFault, QuoteRefused
+from keeper.messages import Applied, Attempt, BarClosed, Lifecycle, NoChange, ProposalKind, QuoteFault, QuoteRefused
 from keeper.verify import Rule, verify_chain_of_hashes
 from models.market import Bar, BlockStamp
 
@@ -79,7 +79,8 @@ async def test_append__rows_of_several_classes__come_back_equal_and_verify(
     journal: Journal, journal_url: str, sql: Any
 ) -> None:
     hostile = QuoteRefused("\0" + "é" * 5_000, QuoteFault.UNKNOWN_FEED, "\u2028", "{}" * 100_000)
-    messages = [*THREE_ROWS, ATTEMPT, hostile, Bar("SPX", 0, 86_400, 1.0, 2.0, 0.1 + 0.2, 1e300)]
+    bar = BarClosed("eth", Bar("SPX", 0, 86_400, 1.0, 2.0, 0.1 + 0.2, 1e300), 0.04, None)
+    messages = [*THREE_ROWS, ATTEMPT, hostile, bar]
     written = [await journal.append(message) for message in messages]
     assert [entry.message() for entry in written] == messages
     assert await journal.find() == written

@@ -15,6 +15,7 @@ from keeper import feeds, mqtt
 from keeper.broker import local_broker
 from keeper.feeds import MqttFeed
 from keeper.messages import QuoteFault
+from keeper.mqtt import BrokerError
 from keeper.publish import Reading, publish, publisher
 from keeper.quotebook import REFUSALS_PER_WINDOW, WINDOW_SECONDS, QuoteBook
 from keeper.quotes import UNKNOWN_FEED, encode
@@ -309,7 +310,7 @@ async def test_feed__wrong_password__says_so_and_never_shows_it(tmp_path, caplog
         async with running(station):
             await until(lambda: "authori" in station.feed.last_error.lower())
         assert station.feed.connects == 0
-        with pytest.raises(ConnectionError, match=f"broker mqtt://127.0.0.1:{server.port}.*uthori") as caught:
+        with pytest.raises(BrokerError, match=f"broker mqtt://127.0.0.1:{server.port}.*uthori") as caught:
             await publishing(url).__aenter__()
         shown = caplog.text + station.feed.last_error + repr(station.feed.address) + repr(caught.value)
         assert "Next attempt in" in shown
@@ -390,7 +391,7 @@ async def test_publish__broker_dies_during_the_replay__raises_connection_error()
             await broker.stop()
             await target.send(Reading("vix", 0.2, 2))
 
-    with pytest.raises(ConnectionError, match=f"broker mqtt://127.0.0.1:{broker.port}"):
+    with pytest.raises(BrokerError, match=f"broker mqtt://127.0.0.1:{broker.port}"):
         await replay_into_a_dying_broker()
 
 

@@ -70,7 +70,7 @@ async def test_simulate__account_healthy_until_the_ramp_ends__is_liquidatable_on
     assert liquidatable((await at_head(rpc, trial)).accounts) == []
     shown = await simulated(trial, rpc, TIGHTER)
     assert liquidatable(shown.accounts) == []
-    assert liquidatable(shown.accounts_after_ramp) == [trial.risky.lower()]
+    assert liquidatable(shown.accounts_after_ramp) == [trial.risky]
 
 
 async def test_simulate__after_the_ramp__shows_what_the_chain_then_says(trial, tmp_path, rpc):
@@ -99,7 +99,7 @@ async def test_tick__tightening_would_liquidate_after_its_ramp__is_refused_and_n
         attempts = await keeper.journal.find(kind=EntryKind.ATTEMPT)
     assert isinstance(refused, Rejected)
     assert refused.reason is Reason.IMPACT_TOO_LARGE
-    assert trial.risky.lower() in refused.detail
+    assert trial.risky in refused.detail
     assert attempts == []
     assert (trial.nonce(), trial.sequence()) == (0, 0)
 
@@ -109,7 +109,7 @@ async def test_tick__the_same_tightening_within_the_operators_bound__is_applied(
     async with keeper_of(trial, tmp_path, TIGHT, max_newly_liquidatable=1) as keeper:
         assert isinstance(await decide(keeper, trial, RISKY_PRICE), Applied)
         approved = (await keeper.journal.last(EntryKind.APPROVED)).message()
-    assert approved.preflight.newly_liquidatable == (trial.risky.lower(),)
+    assert approved.preflight.newly_liquidatable == (trial.risky,)
 
 
 REVERTS = {

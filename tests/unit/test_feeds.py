@@ -5,6 +5,7 @@ import random
 import pytest
 from pydantic import SecretStr
 
+from config.errors import ConfigError
 from config.schema import MqttSettings
 from keeper.feeds import LAST_RETRY_SECONDS, MqttFeed, conflate, retry_seconds
 from keeper.messages import QuoteFault, QuoteRefused
@@ -58,7 +59,7 @@ def test_broker_address__valid_url__is_read(url, expected):
     ],
 )
 def test_broker_address__bad_url__error_names_the_rule_and_no_part_of_the_url(url, rule):
-    with pytest.raises(ValueError, match=r"mqtt\.url") as caught:
+    with pytest.raises(ConfigError, match=r"mqtt\.url") as caught:
         address(url)
     assert rule in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -77,7 +78,7 @@ async def test_mqtt_feed__bad_url__is_refused_at_construction():
         return None
 
     settings = MqttSettings(url=SecretStr("tcp://broker"))
-    with pytest.raises(ValueError, match=r"mqtt\.url"):
+    with pytest.raises(ConfigError, match=r"mqtt\.url"):
         MqttFeed(settings, QuoteBook({}, "keeper/feeds", lambda: 0), ignore, ignore)
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 from pydantic import SecretStr
 
+from config.errors import ConfigError
 from config.schema import FeedSettings, MarketSettings, MqttSettings, Settings
 from keeper.publish import Publisher, Reading, publish, readings_of, replay
 from keeper.quotes import admit, parse
@@ -129,7 +130,7 @@ async def test_replay__twice_with_restamp__second_run_continues_above_the_first(
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, math.nan])
 async def test_replay__speed_not_above_zero__raises(speed):
-    with pytest.raises(ValueError, match="speed must be above 0"):
+    with pytest.raises(ConfigError, match="speed must be above 0"):
         await replayed([Reading("spx", 100.0, 0)], speed, restamp=False)
 
 
@@ -147,5 +148,5 @@ async def test_send__value_not_finite__raises_and_uses_no_sequence():
 
 async def test_publish__no_bar_in_the_range__raises_before_it_connects():
     settings = Settings(feeds=FEEDS, markets=[MARKET], mqtt=MqttSettings(url=SecretStr("mqtt://nowhere")))
-    with pytest.raises(ValueError, match="no bar that opens in"):
+    with pytest.raises(ConfigError, match="no bar that opens in"):
         await publish([bar(0)], settings, MARKET, start=START + 1)
