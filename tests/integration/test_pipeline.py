@@ -230,6 +230,28 @@ async def test_tick__another_keeper_changed_the_market_through_the_steward__is_a
         assert ProposalKind.ROLLBACK not in [row.body["kind"] for row in await rows(ours, EntryKind.PROPOSAL)]
 
 
+async def test_tick__reorganisation_brings_another_keepers_change_into_blocks_already_read__is_still_told(
+    trial, tmp_path
+):
+    folders = [tmp_path / "ours", tmp_path / "theirs"]
+    for folder in folders:
+        folder.mkdir()
+    async with keeper_of(trial, folders[0], CALM) as ours:
+        await decide(ours, trial)
+        before = trial.ask("evm_snapshot")
+        trial.pass_time(60)
+        trial.pass_time(60)
+        await decide(ours, trial)
+        read_up_to = ours.pipelines[0].memory.seen_block
+        trial.ask("evm_revert", before)
+        async with keeper_of(trial, folders[1], TIGHT) as theirs:
+            landed = await decide(theirs, trial)
+        assert landed.block.number <= read_up_to
+        trial.pass_time(180)
+        await decide(ours, trial)
+        assert await incidents(ours) == [IncidentKind.FOREIGN_CHANGE]
+
+
 async def test_tick__wrong_value_slips_through__is_noticed_and_rolled_back_in_the_same_tick(trial, tmp_path):
     before = trial.parameters()
     async with keeper_of(trial, tmp_path, parts=scripted(TIGHT, wrap_executor=CorruptingExecutor)) as keeper:
