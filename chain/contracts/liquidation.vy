@@ -43,6 +43,10 @@ BPS: constant(uint256) = 10_000
 # @notice Seconds from an auction's start until the discount is largest.
 AUCTION_DURATION: public(constant(uint256)) = 3_600
 
+# @notice Seconds after which an auction is over. An account that recovered unnoticed and falls again is sold from a
+#         discount of zero, not from the old auction's largest.
+AUCTION_LIFETIME: public(constant(uint256)) = 2 * AUCTION_DURATION
+
 # @notice A short no larger than this may be liquidated whole.
 DUST_SIZE: public(constant(uint256)) = 10**16
 
@@ -50,9 +54,10 @@ DUST_SIZE: public(constant(uint256)) = 10**16
 @external
 def start_auction(account: address):
     """
-    @notice Start the liquidation auction of an account below its liquidation margin; anyone may.
+    @notice Start the liquidation auction of an account below its liquidation margin, or start it again when
+            its lifetime is over; anyone may.
     """
-    assert margin.auction_started_at[account] == 0, "options_market: auction already running"
+    assert not self._is_running(margin.auction_started_at[account]), "options_market: auction already running"
     state: margin.AccountState = margin._state(account, margin._scenario(price_source._fresh_price()))
     assert state.liquidatable, "options_market: account not liquidatable"
     margin.auction_started_at[account] = block.timestamp
@@ -86,6 +91,7 @@ def liquidate(account: address, series_id: uint256, size: uint256):
     assert started_at != 0, "options_market: no auction"
     ledger._check_live(series_id)
     scenario: margin.Scenario = margin._scenario(price_source._fresh_price())
+    assert self._is_running(started_at), "options_market: auction is over, start it again"
     state: margin.AccountState = margin._state(account, scenario)
     assert state.liquidatable, "options_market: account not liquidatable"
     self._check_close_factor(state, ledger.position[account][series_id], size)
@@ -134,6 +140,15 @@ def _check_close_factor(state: margin.AccountState, position: int256, size: uint
     assert size > 0 and size <= short, "options_market: size out of range"
     if 2 * convert(state.equity, uint256) >= state.liquidation_margin and short > DUST_SIZE:
         assert size <= (short + 1) // 2, "options_market: close factor exceeded"
+
+
+@internal
+@view
+def _is_running(started_at: uint256) -> bool:
+    """
+    @dev Whether an auction that started then may still be bid in; 0 is none.
+    """
+    return started_at != 0 and block.timestamp - started_at <= AUCTION_LIFETIME
 
 
 @internal

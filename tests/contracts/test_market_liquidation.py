@@ -65,6 +65,25 @@ def test_start_auction__already_running__reverts(world):
         world.market.start_auction(world.seller)
 
 
+def test_liquidate__at_the_end_of_the_lifetime__succeeds_and_a_second_later_reverts(world, auction):
+    wait(world, world.market.AUCTION_LIFETIME())
+    with boa.env.anchor():
+        liquidate(world, auction, SIZE // 4)
+    wait(world, 1)
+    with boa.reverts("options_market: auction is over, start it again"):
+        liquidate(world, auction)
+
+
+def test_start_auction__last_one_is_over__starts_again_from_no_discount(world, auction):
+    wait(world, world.market.AUCTION_LIFETIME())
+    with boa.reverts("options_market: auction already running"):
+        world.market.start_auction(world.seller)
+    wait(world, 1)
+    world.market.start_auction(world.seller)
+    assert world.market.discount(world.seller) == 0
+    liquidate(world, auction)
+
+
 @pytest.mark.usefixtures("short")
 def test_start_auction__stale_price__reverts(world):
     world.post(2_400)
