@@ -69,6 +69,11 @@ def view_call(steward: str, market: str) -> Call:
     return (steward, _encode(MARKET_STATE, ["bytes32"], [market_id(market)]))
 
 
+def role_call(steward: str, account: str) -> Call:
+    """Return the call that says whether an account holds the keeper role."""
+    return (steward, _encode("hasRole(bytes32,address)", ["bytes32", "address"], [keccak(text="KEEPER_ROLE"), account]))
+
+
 def parse_view(answer: bytes) -> StewardView:
     """Decode `market_state`. Raises BindingError when the contract is not this steward."""
     try:

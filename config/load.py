@@ -28,6 +28,8 @@ OVERRIDES = {
 }
 """Environment variables that replace an address which may carry credentials."""
 
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -84,6 +86,8 @@ def load_secrets(environ: Mapping[str, str]) -> Secrets:
     """
     value = environ.get("KEEPER_PRIVATE_KEY", "").strip()
     origin = "KEEPER_PRIVATE_KEY"
+    if value and environ.get("KEEPER_PRIVATE_KEY_FILE"):
+        raise ConfigError("KEEPER_PRIVATE_KEY and KEEPER_PRIVATE_KEY_FILE: set one of them, not both")
     if not value and environ.get("KEEPER_PRIVATE_KEY_FILE"):
         origin = "KEEPER_PRIVATE_KEY_FILE"
         value = _read_text(Path(environ[origin])).strip()
@@ -92,6 +96,8 @@ def load_secrets(environ: Mapping[str, str]) -> Secrets:
     digits = value.removeprefix("0x")
     if len(digits) != 64 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
         raise ConfigError(f"{origin}: must be 32 bytes in hex (64 digits); its value is not shown")
+    if not 0 < int(digits, 16) < SECP256K1_ORDER:
+        raise ConfigError(f"{origin}: is no private key of secp256k1: zero, or too large; its value is not shown")
     return Secrets(SecretStr("0x" + digits))
 
 

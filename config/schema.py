@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Seconds = Annotated[int, Field(gt=0)]
 Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+def url_of(*beginnings: str) -> AfterValidator:
+    """Return a check that a URL begins in one of these ways and has a legal port. It never shows the URL."""
+
+    def check(url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if not text.startswith(beginnings):
+            raise ValueError(f"must begin with {' or '.join(beginnings)}")
+        try:
+            parts = urlsplit(text)
+            legal = parts.port is None or 0 < parts.port < 65_536
+        except ValueError:
+            legal = False
+        if not legal or not (parts.hostname or parts.path.strip("/")):
+            raise ValueError("must name a host, with a port of 1..65535 if any, or a file")
+        return url
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -33,13 +53,15 @@ class KeeperSettings(Section):
 class JournalSettings(Section):
     """Where the journal is kept."""
 
-    url: SecretStr = Field(SecretStr("sqlite:///keeper.db"), description="sqlite:///FILE or postgresql://…")
+    url: Annotated[SecretStr, url_of("sqlite:///", "postgresql://")] = Field(
+        SecretStr("sqlite:///keeper.db"), description="sqlite:///FILE or postgresql://user:password@host/database."
+    )
 
 
 class MqttSettings(Section):
     """The broker that feeds arrive from."""
 
-    url: SecretStr = Field(
+    url: Annotated[SecretStr, url_of("mqtt://", "mqtts://")] = Field(
         SecretStr("mqtt://127.0.0.1:1883"), description="mqtt://[user:password@]host[:port], or mqtts://…"
     )
     topic_prefix: Annotated[str, Field(pattern=r"^[^#+\x00]+$")] = Field(
@@ -75,7 +97,9 @@ class FeedSettings(Section):
 class ChainSettings(Section):
     """The endpoint, the chain it must be, and what a transaction may cost."""
 
-    rpc_url: SecretStr = Field(SecretStr("http://127.0.0.1:8545"), description="HTTP(S) JSON-RPC endpoint.")
+    rpc_url: Annotated[SecretStr, url_of("http://", "https://")] = Field(
+        SecretStr("http://127.0.0.1:8545"), description="HTTP(S) JSON-RPC endpoint."
+    )
     chain_id: Annotated[int, Field(gt=0)] = Field(31_337, description="Refuse to run on any other chain.")
     max_block_age_seconds: Seconds = Field(90, description="An older head is a lagging endpoint.")
     max_fee_gwei: Ratio = Field(200.0, description="Cap on maxFeePerGas; above it nothing is sent.")
@@ -125,8 +149,11 @@ class WatchSettings(Section):
     """When the world's answer to a change counts as an anomaly."""
 
     breach_window: Annotated[int, Field(gt=0)] = Field(250, description="Bars over which margin breaches are counted.")
+    persistence_ticks: Annotated[int, Field(gt=0)] = Field(
+        3, description="Ticks in a row that feed and oracle must differ before that is acted on."
+    )
     breach_rate: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.02, description="Share of bars whose move is expected beyond the spot shock, both tails together."
+        0.02, description="Share of bars expected to leave the published margin, both tails together."
     )
     breach_significance: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.001, description="So many breaches or more must be less likely than this to count as an anomaly."
@@ -171,4 +198,9 @@ class Settings(Section):
                     raise ValueError(f"{key} of market {market.name} names no [feeds.{feed}]")
                 if self.feeds[feed].kind != kind:
                     raise ValueError(f"{key} of market {market.name} names {feed}, whose kind is not {kind}")
+            underlyings = {self.feeds[market.spot_feed].underlying, self.feeds[market.vol_feed].underlying}
+            if len(underlyings) > 1:
+                raise ValueError(
+                    f"the feeds of market {market.name} have underlyings {' and '.join(sorted(underlyings))}"
+                )
         return self

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from chain.events import history
 from chain.market import bind
 from chain.rpc import Rpc, head, require_chain
 from keeper.journal import Journal
-from keeper.verify import compare_with_chain, verify_chain_of_hashes
+from keeper.verify import Agreement, Disagreement, compare_with_chain, verify_chain_of_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,43 +18,44 @@ if TYPE_CHECKING:
     from config.deployment import Deployment
     from config.protocol import Protocol
     from config.schema import Settings
-    from keeper.verify import Disagreement, VerifyReport
+    from keeper.verify import VerifyReport
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was proven: the rows, and how many changes on chain they account for (None: not compared)."""
+    """What was proven: the rows, and how they account for the changes on chain (None: not compared)."""
 
     rows: VerifyReport
-    changes: int | None
-    disagreement: Disagreement | None
+    chain: Agreement | Disagreement | None
 
     @property
     def ok(self) -> bool:
         """Say whether everything that was looked at holds."""
-        return self.rows.ok and self.disagreement is None
+        return self.rows.ok and not isinstance(self.chain, Disagreement)
 
     def sentence(self) -> str:
         """Return one line for a person."""
-        if not self.rows.ok or self.changes is None:
-            return self.rows.sentence
-        if self.disagreement is None:
-            return f"{self.rows.sentence} It holds all {self.changes} changes on chain, and no others."
-        row = self.disagreement.row
-        where = "a change on chain" if row is None else f"row {row}"
-        return f"{where}: journal and chain disagree: {self.disagreement.detail}"
+        match self.chain:
+            case Agreement(own, foreign, before):
+                parts = [f"{own} made from this journal", f"{foreign} by other keepers", f"{before} before it began"]
+                return f"{self.rows.sentence} It accounts for every change on chain: {', '.join(parts)}."
+            case Disagreement(row, _, detail):
+                where = "a change on chain" if row is None else f"row {row}"
+                return f"{where}: journal and chain disagree: {detail}"
+            case None:
+                return self.rows.sentence
 
     def document(self) -> dict[str, Any]:
         """Return the same as JSON."""
         first = self.rows.first_bad_row
-        if first is None and self.disagreement is not None:
-            first = self.disagreement.row
+        if isinstance(self.chain, Disagreement):
+            first = self.chain.row
         return {
             "ok": self.ok,
             "rows": self.rows.rows,
             "head": self.rows.head_hash,
             "first_bad_row": first,
-            "changes_on_chain": self.changes,
+            "changes": asdict(self.chain) if isinstance(self.chain, Agreement) else None,
             "detail": self.sentence(),
         }
 
@@ -66,14 +67,14 @@ async def audit(
     url = settings.journal.url.get_secret_value()
     rows = await verify_chain_of_hashes(url)
     if deployment is None or protocols is None or not rows.ok:
-        return Audit(rows, None, None)
+        return Audit(rows, None)
     found = await _changes(settings, deployment, protocols)
     journal = await Journal.open(url, lambda: 0)
     try:
         entries = await journal.find()
     finally:
         await journal.close()
-    return Audit(rows, len(found), compare_with_chain(entries, found))
+    return Audit(rows, compare_with_chain(entries, found))
 
 
 async def _changes(settings: Settings, deployment: Deployment, protocols: Mapping[str, Protocol]) -> list[StewardEvent]:

@@ -26,8 +26,7 @@ class BarBuilder:
 
     def add(self, quote: Quote) -> Bar | None:
         """Take one spot quote; return the bar that it closes, if it opens the next one."""
-        moment = quote.timestamp_ms // 1000
-        start = moment - moment % self.seconds
+        start = self.start_of(quote)
         current = self._open
         if start < self.known_until or (current is not None and start < current.start):
             return None
@@ -42,6 +41,11 @@ class BarBuilder:
             close=quote.value,
         )
         return None
+
+    def start_of(self, quote: Quote) -> int:
+        """Return the start of the bar that a quote falls in, Unix seconds."""
+        moment = quote.timestamp_ms // 1000
+        return moment - moment % self.seconds
 
     def close(self, now: int) -> Bar | None:
         """Return the open bar once `now` (Unix seconds) has reached its end."""

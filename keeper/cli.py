@@ -39,8 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Watches an options protocol's risk and keeps its margin parameters, within limits that hold on chain.",
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -80,7 +80,7 @@ def once(
     config: Config = DEFAULT_SETTINGS,
     *,
     dry_run: Annotated[bool, typer.Option(help="Send nothing, even with a key.")] = False,
-    wait_seconds: Annotated[int, typer.Option(help="How long to wait for the first message of each feed.")] = 10,
+    wait_seconds: Annotated[int, typer.Option(min=0, help="How long to wait for the first message of each feed.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Make one decision. Exit code 0: applied, dry run or nothing to do; 3: refused; 1: failed."""
@@ -118,6 +118,22 @@ def rollback(
     outcome = asyncio.run(go())
     _show(outcome)
     raise typer.Exit(_exit_code(outcome))
+
+
+@app.command()
+def confirm(
+    feed: Annotated[str, typer.Argument(help="Feed whose newest quote is true, though it jumped.")],
+    config: Config = DEFAULT_SETTINGS,
+    *,
+    because: Annotated[str, typer.Option(help="Where it was checked, for the journal.")] = "an operator checked it",
+    wait_seconds: Annotated[int, typer.Option(min=0, help="How long to wait for the feed's message.")] = 10,
+) -> None:
+    """Confirm a feed's newest quote after FEED_JUMPED: a running keeper heeds it at its next tick."""
+    from keeper.confirm import confirm_quote
+
+    confirmed = asyncio.run(confirm_quote(_settings(config), feed, because, wait_seconds))
+    for one in confirmed:
+        out.print(f"{one.market}: feed {feed} confirmed at {one.quote.value:g}", markup=False, highlight=False)
 
 
 @app.command()
@@ -243,6 +259,8 @@ def train(
     from models.registry import save
     from models.training import train as train_model
 
+    if not target.parent.is_dir():
+        raise ConfigError(f"--out {target}: {target.parent} is no folder")
     recordings = [load_recording(source) for source in data]
     with _progress("steps") as progress:
         task = progress.add_task("training", total=None)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from chain.market import bind
-from chain.rpc import Rpc, RpcError, head, require_chain
+from chain.rpc import Rpc, RpcError, head, read, require_chain
 from chain.signer import LocalSigner
+from chain.steward import role_call
 from config.errors import ConfigError
 from keeper.bars import BarBuilder
 from keeper.clock import ChainClock, WallClock
@@ -25,8 +26,8 @@ from keeper.pipeline import Pipeline
 from keeper.quotebook import QuoteBook
 from keeper.submit import DryRunExecutor, StewardExecutor
 from models.market import BlockStamp
-from models.recording import load_recording
-from models.registry import load_forecaster
+from models.recording import RecordingError, load_recording
+from models.registry import ArtefactError, load_forecaster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -76,6 +77,7 @@ class Keeper:
         An endpoint that fails is a refusal of this tick; any other fault is raised, and halts the keeper.
         """
         try:
+            await require_chain(self.rpc, self.settings.chain.chain_id)
             await self.follow_chain_time()
             await self.finish()
         except RpcError as error:
@@ -177,7 +179,7 @@ async def open_keeper(
         markets = {m.name: bind(m.name, deployment, protocols[m.name], rpc) for m in settings.markets}
         executor, sender = _executor(settings, secrets, deployment, rpc, journal, markets)
         executor = parts.wrap_executor(executor)
-        forecaster = parts.open_forecaster(settings.model.model)
+        forecaster = _forecaster(settings, parts)
         pipelines = tuple(
             [
                 await _pipeline(names, markets[names.name], settings, forecaster, executor, journal, clock, sender)
@@ -185,7 +187,10 @@ async def open_keeper(
             ]
         )
         feed = _feed(settings, journal, clock, pipelines)
-        mode = "dry run" if secrets.private_key is None else sender
+        mode = "dry run"
+        if secrets.private_key is not None:
+            mode = sender
+            await _require_role(rpc, deployment, sender)
         await journal.append(Lifecycle("started", mode, settings.model_dump(mode="json")))
         listening = asyncio.create_task(feed.run())
         stack.push_async_callback(_stop, listening)
@@ -205,6 +210,13 @@ async def run_until_stopped(keeper: Keeper, on_outcome: Callable[[Outcome], None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await keeper.run(stop, on_outcome)
+
+
+async def _require_role(rpc: Rpc, deployment: Deployment, sender: str) -> None:
+    """Raise ConfigError unless the key may propose: better at the start than at the first simulation."""
+    answer = await read(rpc, [role_call(deployment.steward, sender)], await head(rpc))
+    if not int.from_bytes(answer[0]):
+        raise ConfigError(f"KEEPER_PRIVATE_KEY: {sender} does not hold the keeper role of steward {deployment.steward}")
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
@@ -234,6 +246,13 @@ def _executor(
     return StewardExecutor(rpc, signer, journal, settings.chain, markets), signer.address
 
 
+def _forecaster(settings: Settings, parts: Parts) -> Forecaster:
+    try:
+        return parts.open_forecaster(settings.model.model)
+    except ArtefactError as error:
+        raise ConfigError(f"model.model: {error}") from None
+
+
 async def _pipeline(
     names: MarketSettings,
     market: Market,
@@ -246,7 +265,7 @@ async def _pipeline(
 ) -> Pipeline:
     seconds = settings.model.bar_seconds
     forecaster.reset(names.name, seconds)
-    memory = Memory(market.protocol.binding, forecaster, deque(maxlen=settings.watch.breach_window))
+    memory = Memory(forecaster, deque(maxlen=settings.watch.breach_window))
     memory.warm_up(await _warm_up_bars(names.name, settings, journal, clock))
     await memory.restore(journal, names.name)
     builder = BarBuilder(names.name, seconds, memory.bars_end)
@@ -257,7 +276,10 @@ async def _warm_up_bars(asset: str, settings: Settings, journal: Journal, clock:
     """Return the recorded bars that ended before the journal's first one, and before now."""
     if not settings.model.warmup:
         return []
-    recording = await asyncio.to_thread(load_recording, settings.model.warmup)
+    try:
+        recording = await asyncio.to_thread(load_recording, settings.model.warmup)
+    except RecordingError as error:
+        raise ConfigError(f"model.warmup: {error}") from None
     if recording.bar_seconds != settings.model.bar_seconds:
         raise ConfigError(
             f"model.warmup: {settings.model.warmup} has bars of {recording.bar_seconds} s, "

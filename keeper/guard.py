@@ -6,17 +6,17 @@ Each returns None (or Approved, at the end) or the first rule that is broken.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import TYPE_CHECKING
 
-from keeper.messages import Approved, ProposalKind, Reason, Rejected
+from keeper.messages import Approved, Change, ProposalKind, Reason, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from config.protocol import Protocol
     from config.schema import FeedSettings, GuardSettings
-    from keeper.messages import Change, Preflight, Proposal
+    from keeper.messages import Preflight, Proposal
     from models.forecaster import Forecast
     from models.market import MarketState, Quote, Snapshot
 
@@ -36,6 +36,18 @@ def review_inputs(
     state = snapshot.state
     finding = _oracle(state, guard, now) or _quotes(snapshot, used, feeds, now) or _agreement(snapshot, guard)
     return None if finding is None else Rejected(state.market, finding[0], finding[1], state.block)
+
+
+def trusted(
+    snapshot: Snapshot, used: Mapping[str, Quote], feeds: Mapping[str, FeedSettings], guard: GuardSettings, now: int
+) -> Quote | None:
+    """Return the spot quote if it is fresh and plausible and the oracle is fresh: only then do they disagree."""
+    spot = snapshot.spot
+    if spot is None or _oracle(snapshot.state, guard, now) is not None:
+        return None
+    settings = feeds[spot.feed]
+    doubt = _stale(spot, settings, now) or implausible(spot, used.get(spot.feed), settings)
+    return spot if doubt is None else None
 
 
 def implausible(quote: Quote, reference: Quote | None, settings: FeedSettings) -> Finding | None:
@@ -63,7 +75,7 @@ def review_forecast(forecast: Forecast | None, state: MarketState, bars: int, mi
     """Refuse a forecast that is not finite, not ordered, on the wrong side of zero, or made from too little."""
     if forecast is None or bars < min_bars:
         return Rejected(state.market, Reason.MODEL_WARMING_UP, f"{bars} bars of {min_bars} needed", state.block)
-    fault = _forecast_fault(forecast)
+    fault = forecast_fault(forecast)
     return None if fault is None else Rejected(state.market, Reason.MODEL_NOT_FINITE, fault, state.block)
 
 
@@ -105,14 +117,17 @@ def _quotes(
         if quote is None:
             return Reason.MISSING_FEED, f"no {kind} quote has been accepted yet"
         settings = feeds[quote.feed]
-        age = now - quote.timestamp_ms / 1000
-        if age > settings.max_age_seconds:
-            text = f"feed {quote.feed}: {age:.0f} s old, max_age_seconds is {settings.max_age_seconds}"
-            return Reason.STALE_FEED, text
-        finding = implausible(quote, used.get(quote.feed), settings)
+        finding = _stale(quote, settings, now) or implausible(quote, used.get(quote.feed), settings)
         if finding is not None:
             return finding
     return None
+
+
+def _stale(quote: Quote, settings: FeedSettings, now: int) -> Finding | None:
+    age = now - quote.timestamp_ms / 1000
+    if age <= settings.max_age_seconds:
+        return None
+    return Reason.STALE_FEED, f"feed {quote.feed}: {age:.0f} s old, max_age_seconds is {settings.max_age_seconds}"
 
 
 def _agreement(snapshot: Snapshot, guard: GuardSettings) -> Finding | None:
@@ -125,7 +140,7 @@ def _agreement(snapshot: Snapshot, guard: GuardSettings) -> Finding | None:
     return None
 
 
-def _forecast_fault(forecast: Forecast) -> str | None:
+def forecast_fault(forecast: Forecast) -> str | None:
     """Return what is wrong with a forecast, None when nothing is."""
     lower, upper = forecast.published
     if not -LARGEST_MOVE <= lower < 0 < upper <= LARGEST_MOVE:
@@ -181,7 +196,8 @@ def _rollback_rules(
     if proposal.values not in once_applied:
         yield Reason.NOT_LAST_GOOD, f"the journal never saw {proposal.values} applied"
     yield from _reversible(proposal, protocol)
-    yield from _corridor(proposal.changes, state, protocol, "value")
+    # All of them: the steward checks the whole version that it restores.
+    yield from _corridor(tuple(starmap(Change, enumerate(proposal.values))), state, protocol, "value")
     yield from _invariants(proposal, protocol)
 
 

@@ -41,8 +41,10 @@ from keeper.messages import (
     NoChange,
     Outcome,
     Proposal,
+    QuoteConfirmed,
     QuoteRefused,
     Rejected,
+    Undone,
     body,
     canonical,
     digest,
@@ -72,6 +74,8 @@ Message = (
     | Approved
     | Attempt
     | Outcome
+    | Undone
+    | QuoteConfirmed
     | Incident
     | Lifecycle
 )
@@ -93,6 +97,8 @@ class EntryKind(StrEnum):
     ATTEMPT = "attempt"
     APPLIED = "applied"
     FAILED = "failed"
+    UNDONE = "undone"
+    QUOTE_CONFIRMED = "quote_confirmed"
     DRY_RUN = "dry_run"
     INCIDENT = "incident"
     LIFECYCLE = "lifecycle"
@@ -112,11 +118,17 @@ MESSAGES: dict[EntryKind, type[Message]] = {
     EntryKind.ATTEMPT: Attempt,
     EntryKind.APPLIED: Applied,
     EntryKind.FAILED: Failed,
+    EntryKind.UNDONE: Undone,
+    EntryKind.QUOTE_CONFIRMED: QuoteConfirmed,
     EntryKind.DRY_RUN: DryRun,
     EntryKind.INCIDENT: Incident,
     EntryKind.LIFECYCLE: Lifecycle,
 }
 _KINDS = {message: kind for kind, message in MESSAGES.items()}
+
+
+ENDS = (EntryKind.APPLIED, EntryKind.FAILED, EntryKind.UNDONE)
+"""What ends an attempt, and what opens it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,7 @@ def index_of(message: Message) -> tuple[str, str]:
             market, key = message.proposal.market, message.proposal.digest
         case Rejected():
             market, key = message.market, message.proposal.digest if message.proposal else ""
-        case Proposal() | Attempt() | Applied() | Failed() | DryRun() | StewardEvent():
+        case Proposal() | Attempt() | Applied() | Failed() | Undone() | DryRun() | StewardEvent():
             market, key = message.market, message.digest
         case Assessment():
             market, key = message.market, digest(message)
@@ -164,6 +176,8 @@ def index_of(message: Message) -> tuple[str, str]:
             market = message.market
         case QuoteRefused():
             key = message.feed
+        case QuoteConfirmed():
+            market, key = message.market, message.quote.feed
     return _index_text(market), _index_text(key)
 
 
@@ -183,7 +197,8 @@ class Journal:
         self._appending = asyncio.Lock()
         self._scanning = asyncio.Lock()
         self._scanned = 0
-        self._attempts: dict[tuple[str, str], Attempt | None] = {}
+        self._attempts: dict[tuple[str, str], Attempt] = {}
+        self._ended: set[tuple[str, str]] = set()
 
     @classmethod
     async def open(cls, url: str, now_ms: Callable[[], int]) -> Journal:
@@ -213,8 +228,11 @@ class Journal:
     async def append(self, message: Message) -> Entry:
         """Write one message; it is on disk when this returns, and nothing of it is when this raises.
 
-        Raises ValueError for NaN, infinity or text that is not Unicode, JournalError when the database refuses. A
-        cancelled append still runs to its end; one whose connection to PostgreSQL breaks during the commit may have
+        Raises ValueError for NaN, infinity or text that is not Unicode, JournalError when the database refuses.
+
+        An attempt ends once: a second Applied or Failed of one transaction, from another process that followed it
+        too, is not written, and the first one's entry is returned, unless a reorganisation undid that in between.
+        A cancelled append still runs to its end; one whose connection to PostgreSQL breaks during the commit may have
         been written.
         """
         kind = kind_of(message)
@@ -226,6 +244,9 @@ class Journal:
     async def _write(self, kind: EntryKind, market: str, key: str, document: bytes) -> Entry:
         columns = [kind.encode(), market.encode(), key.encode(), document]
         async with self._appending, self._writing("append") as session:
+            ended = await _end_of(session, kind, key, document)
+            if ended is not None:
+                return self._entry(ended)
             last_id, previous = await _head(session)
             now = self._now_ms()
             row = JournalRow(
@@ -272,13 +293,13 @@ class Journal:
 
         Rows never change, so each call reads only those written since the one before. Raises JournalError.
         """
-        kinds = [EntryKind.ATTEMPT.value, EntryKind.APPLIED.value, EntryKind.FAILED.value]
+        kinds = [EntryKind.ATTEMPT.value, *(kind.value for kind in ENDS)]
         async with self._scanning:
             newer = [col(JournalRow.kind).in_(kinds), col(JournalRow.id) > self._scanned]
             for entry in await self._select(newer):
                 self._note_attempt(entry.message())
                 self._scanned = entry.id
-            unfinished = [attempt for attempt in self._attempts.values() if attempt is not None]
+            unfinished = [attempt for key, attempt in self._attempts.items() if key not in self._ended]
         return [attempt for attempt in unfinished if sender is None or attempt.sender == sender]
 
     def _note_attempt(self, message: Message) -> None:
@@ -286,7 +307,9 @@ class Journal:
             case Attempt():
                 self._attempts.setdefault((message.digest, message.tx_hash), message)
             case Applied() | Failed():
-                self._attempts[message.digest, message.tx_hash] = None
+                self._ended.add((message.digest, message.tx_hash))
+            case Undone():
+                self._ended.discard((message.digest, message.tx_hash))
 
     async def head(self) -> tuple[int, str]:
         """Return the newest row's id and hash; 0 and the genesis hash for an empty journal. Raises JournalError."""
@@ -342,6 +365,19 @@ class Journal:
             yield
         except (SQLAlchemyError, sqlite3.Error) as fault:
             raise JournalError(f"journal {self._where}: cannot {doing}: {fault_text(fault)}") from fault
+
+
+async def _end_of(session: AsyncSession, kind: EntryKind, key: str, document: bytes) -> JournalRow | None:
+    """Return the row that has ended this very transaction already, if `kind` would end it again."""
+    if kind not in ENDS or kind is EntryKind.UNDONE:
+        return None
+    kinds = col(JournalRow.kind).in_([end.value for end in ENDS])
+    query = select(JournalRow).where(kinds, col(JournalRow.key) == key).order_by(col(JournalRow.id).desc())
+    tx_hash = json.loads(document)["tx_hash"]
+    for row in (await session.exec(query)).all():
+        if json.loads(row.body)["tx_hash"] == tx_hash:
+            return None if row.kind == EntryKind.UNDONE.value else row
+    return None
 
 
 async def _head(session: AsyncSession) -> tuple[int, bytes]:

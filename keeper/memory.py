@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chain.steward import StewardEvent
 from keeper.journal import EntryKind
-from keeper.messages import Applied, Approved, Assessment, Attempt, BarClosed, Baseline, Incident, Proposal
+from keeper.messages import (
+    Applied,
+    Approved,
+    Assessment,
+    BarClosed,
+    Baseline,
+    NoChange,
+    Proposal,
+    ProposalKind,
+    QuoteConfirmed,
+    Undone,
+    digest,
+)
 from keeper.watch import Promise, Realised
 from models.market import Auction
 
@@ -15,7 +28,6 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterable
 
-    from config.protocol import Protocol, Role
     from keeper.journal import Journal, Message
     from keeper.messages import Incident
     from models.forecaster import Forecast, Forecaster
@@ -25,7 +37,6 @@ if TYPE_CHECKING:
 RESTORED = (
     EntryKind.BASELINE,
     EntryKind.BAR_CLOSED,
-    EntryKind.ATTEMPT,
     EntryKind.APPLIED,
     EntryKind.CHANGE,
     EntryKind.AUCTION,
@@ -37,66 +48,66 @@ RESTORED = (
 class Memory:
     """What one market's pipeline knows of its past.
 
-    `used` holds the quotes of the last decision by feed, `once_applied` every version a rollback may restore, `ours`
-    the digests of what we sent. The journal knows the market from `first_block` on, its logs up to `seen_block`.
+    `used` holds by feed the quotes of the last decision that was not refused, `once_applied` every version a rollback
+    may restore, `applied` our last change. The journal knows the market from `first_block` on, its logs up to
+    `seen_block`. `doubts` counts the ticks in a row at which the feed stood apart from the oracle.
     """
 
-    protocol: Protocol
     forecaster: Forecaster
     realised: deque[Realised]
     used: dict[str, Quote] = field(default_factory=dict)
     oracle_price: float | None = None
     once_applied: set[tuple[int, ...]] = field(default_factory=set)
     promise: Promise | None = None
+    applied: Applied | None = None
+    doubts: int = 0
     forecast: Forecast | None = None
-    ours: set[str] = field(default_factory=set)
     logged: set[StewardEvent | Auction] = field(default_factory=set)
     first_block: int = 0
     seen_block: int = 0
     bars: int = 0
     bars_end: int = 0
-    _values: tuple[int, ...] = ()
+    _assessed: dict[str, tuple[Quote, Quote]] = field(default_factory=dict)
     _close: float | None = None  # of the last live bar: warm-up bars may lie years before it
     _proposals: dict[str, Proposal] = field(default_factory=dict)
     _lasting: set[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=set)
-
-    @property
-    def shocks(self) -> tuple[float | None, float | None]:
-        """Return the spot shocks up and down of the last decision's values as ratios, None where there are none."""
-        return self._ratio("spot_shock_up"), self._ratio("spot_shock_down")
 
     def warm_up(self, bars: Iterable[Bar]) -> None:
         """Feed the forecaster recorded bars from before the journal's first."""
         for bar in bars:
             self._learn(bar)
 
-    def note(self, message: Message) -> None:
+    def note(self, message: Message) -> None:  # noqa: C901 - one case a message
         """Take one journalled message into account."""
         match message:
             case BarClosed(bar=bar):
-                if self._close is not None:
-                    move = bar.close / self._close - 1.0
-                    self.realised.append(Realised(move, message.shock_up, message.shock_down))
+                if self._close is not None and message.published is not None:
+                    self.realised.append(Realised(math.log(bar.close / self._close), *message.published))
                 self._learn(bar)
                 self._close = bar.close
             case Baseline():
                 self.once_applied |= {message.values, message.last_good}
                 self.promise = Promise(message.sequence, message.values, message.values)
-                self._values = message.values
                 self.first_block = message.block.number
                 self._saw(message.block.number)
             case Assessment():
-                self.used = {quote.feed: quote for quote in (message.spot, message.vol)}
+                self._assessed = {digest(message): (message.spot, message.vol)}
                 self.oracle_price = message.oracle_price
-                self._values = message.values
                 self._saw(message.block.number)
+            case NoChange() | Approved():
+                inputs = message.inputs if isinstance(message, NoChange) else message.proposal.inputs
+                self.used |= {quote.feed: quote for quote in self._assessed.get(inputs, ())}
+            case QuoteConfirmed(quote=quote):
+                self.used[quote.feed] = quote
             case Proposal():
                 self._proposals = {message.digest: message}
             case Applied():
                 self.once_applied.add(message.values)
+                self.applied = message
                 self._keep_promise(message)
-            case Approved() | Attempt():
-                self.ours.add(message.proposal.digest if isinstance(message, Approved) else message.digest)
+            case Undone():
+                # Nothing is promised until the change is mined again, or its attempt has ended otherwise.
+                self.applied = self.promise = None
             case StewardEvent() | Auction():
                 self.logged.add(message)
             case _:
@@ -115,6 +126,25 @@ class Memory:
             for entry in await journal.find(kind=kind, market=market):
                 self.note(entry.message())
         await self.recall_promise(journal, market)
+        await self._recall_used(journal, market)
+
+    async def _recall_used(self, journal: Journal, market: str) -> None:
+        """Take up the quotes of the newest decision that was not refused, the operator's, and the last assessment."""
+        tuned = [
+            (entry.id, entry.body["proposal"]["inputs"], entry)
+            for entry in await journal.find(kind=EntryKind.APPROVED, market=market)
+            if entry.body["proposal"]["kind"] == ProposalKind.TUNE
+        ]
+        idle = await journal.last(EntryKind.NO_CHANGE, market)
+        decided = [*tuned[-1:], *([(idle.id, idle.body["inputs"], idle)] if idle is not None else [])]
+        since = 0
+        if decided:
+            since, inputs, entry = max(decided, key=lambda decision: decision[0])
+            for assessment in await journal.find(kind=EntryKind.ASSESSMENT, key=inputs, market=market):
+                self.note(assessment.message())
+            self.note(entry.message())
+        for confirmed in await journal.find(kind=EntryKind.QUOTE_CONFIRMED, market=market, after_id=since):
+            self.note(confirmed.message())
         last = await journal.last(EntryKind.ASSESSMENT, market)
         if last is not None:
             self.note(last.message())
@@ -122,7 +152,8 @@ class Memory:
     async def recall_promise(self, journal: Journal, market: str) -> None:
         """Take up the newest applied change and the proposal it carried out."""
         applied = await journal.last(EntryKind.APPLIED, market)
-        if applied is None:
+        undone = await journal.last(EntryKind.UNDONE, market)
+        if applied is None or (undone is not None and undone.id > applied.id):
             return
         for entry in await journal.find(kind=EntryKind.PROPOSAL, key=applied.key, market=market):
             self.note(entry.message())
@@ -140,7 +171,3 @@ class Memory:
         self.forecast = self.forecaster.update(bar)
         self.bars += 1
         self.bars_end = bar.end
-
-    def _ratio(self, role: Role) -> float | None:
-        pairs = zip(self.protocol.parameters, self._values, strict=False)
-        return next((value / p.scale for p, value in pairs if p.role == role), None)

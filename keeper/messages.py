@@ -56,7 +56,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.STALE_FEED: "The newest message is older than max_age_seconds: check the publisher's clock and link.",
     Reason.FEED_OUT_OF_RANGE: "The value is outside the feed's minimum..maximum in keeper.toml.",
     Reason.FEED_DIVERGES: "Spot and the on-chain oracle disagree: find which of the two is wrong.",
-    Reason.FEED_JUMPED: "The value moved further than max_jump allows since the last one used: confirm it elsewhere.",
+    Reason.FEED_JUMPED: "It moved further than max_jump since the last one used: check it, then `keeper confirm` it.",
     Reason.STALE_ORACLE: "The on-chain price is older than max_oracle_age_seconds: check the oracle.",
     Reason.STALE_BLOCK: "The endpoint's head is older than max_block_age_seconds: check or replace the endpoint.",
     Reason.MODEL_NOT_FINITE: "The forecast holds NaN or infinity, or is not ordered: switch to a baseline model.",
@@ -105,7 +105,7 @@ class IncidentKind(StrEnum):
     ORACLE_DIVERGED = "ORACLE_DIVERGED"
     MARGIN_BREACHED = "MARGIN_BREACHED"
     UNEXPECTED_LIQUIDATIONS = "UNEXPECTED_LIQUIDATIONS"
-    UNKNOWN_FAULT = "UNKNOWN_FAULT"
+    REORGED = "REORGED"
 
 
 class ProposalKind(StrEnum):
@@ -254,6 +254,25 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """An applied change that a reorganisation took back: its attempt is unfinished again."""
+
+    market: str
+    digest: str
+    tx_hash: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteConfirmed:
+    """An operator's word that a quote which jumped is true: later quotes are held against it."""
+
+    market: str
+    quote: Quote
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class DryRun:
     """What would have been sent, had a key been configured."""
 
@@ -315,12 +334,11 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class BarClosed:
-    """A bar the model learnt from, with the spot shocks (as ratios) that were in force before it was known."""
+    """A bar the model learnt from, with the margin it had published before (log-returns, None before the first)."""
 
     market: str
     bar: Bar
-    shock_up: float | None
-    shock_down: float | None
+    published: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)

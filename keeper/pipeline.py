@@ -12,15 +12,18 @@ from chain.market import SimulationReverted
 from chain.rpc import head
 from keeper import guard
 from keeper.assess import assess
+from keeper.journal import EntryKind
 from keeper.messages import (
     Applied,
     BarClosed,
     Baseline,
+    IncidentKind,
     NoChange,
     Preflight,
     ProposalKind,
     Reason,
     Rejected,
+    Undone,
     digest,
 )
 from keeper.propose import propose, rollback
@@ -29,9 +32,10 @@ from keeper.watch import inspect, inspect_history, inspect_liquidations
 from models.market import QuoteKind, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from chain.market import Market
+    from chain.steward import StewardEvent
     from config.schema import MarketSettings, Settings
     from keeper.bars import BarBuilder
     from keeper.clock import Clock
@@ -39,15 +43,18 @@ if TYPE_CHECKING:
     from keeper.memory import Memory
     from keeper.messages import Approved, Incident, Outcome, Proposal
     from keeper.submit import Executor
-    from models.market import Bar, BlockStamp, MarketState, Quote
+    from models.market import BlockStamp, MarketState, Quote
 
 M = TypeVar("M", bound="Message")
 
 REORG_BLOCKS = 64
 """How far back logs are read again: two epochs, the depth at which Ethereum calls a block final."""
 
+OPEN_BARS = 3
+"""Bars whose volatility is kept until they close."""
+
 BACKLOG = 10_000
-"""Spot quotes kept between two ticks; older ones only shape a bar's high and low."""
+"""Quotes kept between two ticks; older ones only shape a bar's high and low."""
 
 
 @dataclass(slots=True)
@@ -66,6 +73,8 @@ class Pipeline:
     newest: dict[str, Quote] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     backlog: deque[Quote] = field(default_factory=lambda: deque(maxlen=BACKLOG))
+    vols: dict[int, float] = field(default_factory=dict)
+    heeded: int = 0
 
     def take(self, quote: Quote) -> None:
         """Keep an accepted quote for the next tick."""
@@ -73,8 +82,7 @@ class Pipeline:
             return
         self.newest[quote.feed] = quote
         self.arrived.set()
-        if quote.kind is QuoteKind.SPOT:
-            self.backlog.append(quote)
+        self.backlog.append(quote)
 
     async def saw(self, timestamps: Mapping[str, int]) -> None:
         """Wait until the newest quote of each feed given is at least as new as given, in milliseconds."""
@@ -90,6 +98,7 @@ class Pipeline:
             return await self._say(stale)
         state = await self._read(block)
         await self._follow(state)
+        await self._heed()
         await self._close_bars(state)
         grave = await self._inspect(state)
         if grave is not None:
@@ -115,17 +124,43 @@ class Pipeline:
         start = max(self.memory.first_block, self.memory.seen_block - REORG_BLOCKS) + 1
         found = await history(self.market, start, state.block)
         changes = [change for change in found.changes if change not in self.memory.logged]
-        auctions = [auction for auction in found.auctions if auction not in self.memory.logged]
         for change in changes:
             await self._say(change)
-        for auction in auctions:
-            await self._say(auction)
-        for incident in inspect_history(state, changes, self.memory.ours):
+        for auction in found.auctions:
+            if auction not in self.memory.logged:
+                await self._say(auction)
+        undone = self._undone(found.changes, start)
+        if undone is not None:
+            await self._say(undone)
+        foreign = [change for change in changes if not await self._is_ours(change)]
+        for incident in inspect_history(state, foreign, undone):
             await self._say(incident)
+        if len(changes) > len(foreign):
+            # Another process on this journal may have made the change: its promise is ours to keep.
+            await self.memory.recall_promise(self.journal, self.market.name)
         self.memory.seen_block = state.block.number
 
+    def _undone(self, changes: Sequence[StewardEvent], start: int) -> Undone | None:
+        """Say which applied change is gone from the blocks that were read again."""
+        applied = self.memory.applied
+        if applied is None or applied.block.number < start:
+            return None
+        if any(change.tx_hash == applied.tx_hash for change in changes):
+            return None
+        return Undone(self.market.name, applied.digest, applied.tx_hash, applied.sequence)
+
+    async def _is_ours(self, change: StewardEvent) -> bool:
+        """Say whether the journal holds the proposal that a change carried out."""
+        return bool(await self.journal.find(EntryKind.PROPOSAL, change.digest, self.market.name, limit=1))
+
+    async def _heed(self) -> None:
+        """Take up the quotes that an operator has confirmed since the last tick, in another process."""
+        for entry in await self.journal.find(EntryKind.QUOTE_CONFIRMED, market=self.market.name, after_id=self.heeded):
+            self.memory.note(entry.message())
+            self.heeded = entry.id
+
     async def _decide(self, state: MarketState) -> Outcome:
-        snapshot = Snapshot(state, self.newest.get(self.names.spot_feed), self.newest.get(self.names.vol_feed))
+        snapshot = self._snapshot(state)
         rules = self.settings
         refused = guard.review_inputs(snapshot, self.memory.used, rules.feeds, rules.guard, self._now())
         if refused is not None:
@@ -139,6 +174,9 @@ class Pipeline:
         if isinstance(proposal, NoChange):
             return await self._say(proposal)
         return await self._carry_out(proposal, state)
+
+    def _snapshot(self, state: MarketState) -> Snapshot:
+        return Snapshot(state, self.newest.get(self.names.spot_feed), self.newest.get(self.names.vol_feed))
 
     async def _roll_back(self, state: MarketState, because: str, inputs: str) -> Outcome:
         proposal = rollback(state, because, inputs, self._now(), self.settings.propose.deadline_seconds)
@@ -183,27 +221,30 @@ class Pipeline:
 
     async def _close_bars(self, state: MarketState) -> None:
         """Feed the model the bars that the believable quotes since the last tick have closed."""
-        closed = []
-        while self.backlog:
-            quote = self.backlog.popleft()
-            if self._believable(quote, state):
+        quotes, closed = list(self.backlog), []
+        self.backlog.clear()
+        for quote in quotes:
+            if quote.kind is QuoteKind.VOL:
+                self._keep_vol(quote)
+            elif self._believable(quote, state):
                 closed.append(self.builder.add(quote))
         closed.append(self.builder.close(self._now()))
         for bar in closed:
             if bar is not None:
-                await self._learn(bar)
+                vol = self.vols.pop(bar.start, None)
+                await self._say(BarClosed(self.market.name, replace(bar, iv=vol), self._published()))
 
-    async def _learn(self, bar: Bar) -> None:
-        shock_up, shock_down = self.memory.shocks
-        await self._say(BarClosed(self.market.name, replace(bar, iv=self._vol_at(bar)), shock_up, shock_down))
+    def _published(self) -> tuple[float, float] | None:
+        """Return the margin of the newest forecast, if that is fit to be used."""
+        forecast = self.memory.forecast
+        return None if forecast is None or guard.forecast_fault(forecast) else forecast.published
 
-    def _vol_at(self, bar: Bar) -> float | None:
-        """Return the newest believable volatility if it belongs to the bar."""
-        vol = self.newest.get(self.names.vol_feed)
-        if vol is None or vol.timestamp_ms < bar.start * 1000:
-            return None
-        doubt = guard.implausible(vol, self.memory.used.get(vol.feed), self.settings.feeds[vol.feed])
-        return vol.value if doubt is None else None
+    def _keep_vol(self, quote: Quote) -> None:
+        """Keep the last believable volatility of each bar that may still be open."""
+        if guard.implausible(quote, self.memory.used.get(quote.feed), self.settings.feeds[quote.feed]) is None:
+            self.vols[self.builder.start_of(quote)] = quote.value
+            for start in sorted(self.vols)[:-OPEN_BARS]:
+                del self.vols[start]
 
     def _believable(self, quote: Quote, state: MarketState) -> bool:
         """Say whether a spot quote may shape a bar: plausible, and near the oracle's price now or a tick ago."""
@@ -216,17 +257,20 @@ class Pipeline:
 
     async def _inspect(self, state: MarketState) -> Incident | None:
         """Journal the anomalies that are new; return the gravest that demands a rollback."""
+        rules = self.settings
         found = inspect(
             state,
             self.memory.promise,
-            self.newest.get(self.names.spot_feed),
+            guard.trusted(self._snapshot(state), self.memory.used, rules.feeds, rules.guard, self._now()),
             self.memory.realised,
             self.market.protocol.binding,
-            self.settings.guard,
-            self.settings.watch,
+            rules.guard,
+            rules.watch,
+            self.memory.doubts,
         )
         for incident in self.memory.news(found):
             await self._say(incident)
+        self.memory.doubts = self.memory.doubts + 1 if IncidentKind.ORACLE_DIVERGED in {i.kind for i in found} else 0
         return next((incident for incident in found if incident.demands_rollback), None)
 
     def _stale_block(self, block: BlockStamp) -> Rejected | None:

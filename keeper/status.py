@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from chain.market import bind
@@ -51,15 +52,14 @@ def render(status: dict[str, Any]) -> Iterator[Table | str]:
     for market in status["markets"]:
         safe = "PAUSED" if market["paused"] else "guarded"
         title = f"{market['market']}: {safe}, version {market['sequence']}, oracle {market['oracle_price']:g}"
-        table = Table(title=title, title_justify="left")
-        for column in ("parameter", "value", "in force", "corridor", "step", "ready in", "last good"):
-            first = column == "parameter"
-            table.add_column(column, justify="left" if first else "right", no_wrap=first, overflow="fold")
+        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+        for column in ("parameter", "value", "in force", "last good", "corridor", "step", "ready in"):
+            table.add_column(column, justify="left" if column == "parameter" else "right", no_wrap=True)
         for row in market["parameters"]:
             corridor = f"{row['minimum']}..{row['maximum']}"
             step = f"+{row['max_step_up']}/-{row['max_step_down']}"
             ready = f"{row['ready_in']} s"
-            cells = (row["value"], row["effective"], corridor, step, ready, row["last_good"])
+            cells = (row["value"], row["effective"], row["last_good"], corridor, step, ready)
             table.add_row(row["name"], *(str(cell) for cell in cells))
         yield table
         yield f"{market['accounts']} accounts, {market['liquidatable']} liquidatable"

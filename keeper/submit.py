@@ -205,9 +205,11 @@ class StewardExecutor:
 
     async def _why_reverted(self, attempt: Attempt, receipt: Receipt) -> str:
         """Replay the call at the block before the one that mined it, for the contract's own words."""
-        sent = await self.rpc.call("eth_getTransactionByHash", attempt.tx_hash)
-        call = {"from": attempt.sender, "to": attempt.to, "data": sent["input"]}
         try:
+            sent = await self.rpc.call("eth_getTransactionByHash", attempt.tx_hash)
+            if sent is None:
+                return "reverted, and the endpoint no longer knows the transaction"
+            call = {"from": attempt.sender, "to": attempt.to, "data": sent["input"]}
             await self.rpc.call("eth_call", call, hex(receipt.block.number - 1))
         except Refused as error:
             return f"reverted: {steward.revert_reason(error)}"

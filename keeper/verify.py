@@ -224,27 +224,41 @@ class Disagreement:
     detail: str
 
 
-def compare_with_chain(entries: list[Entry], events: list[StewardEvent]) -> Disagreement | None:
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How the changes on chain are accounted for: made by this journal's keepers, by others, or before it began."""
+
+    own: int
+    foreign: int
+    before: int
+
+
+def compare_with_chain(entries: list[Entry], events: list[StewardEvent]) -> Agreement | Disagreement:
     """Match every Applied row with its event and its Proposal, and every event with its row.
 
-    `entries` are the journal's rows in id order, `events` all changes of the same markets; those up to the sequence of
-    a market's first Baseline row are older than the journal and need no row. Values that differ from the
-    proposal's need a READBACK_MISMATCH incident that promises the one and observes the other.
+    `entries` are the journal's rows in id order, `events` all changes of the same markets. Those up to the sequence of
+    a market's first Baseline row are older than the journal and need no row; another keeper's need the Change row that
+    was written when it was seen. An Applied row that a later Undone row takes back needs no event. Values that differ
+    from the proposal's need a READBACK_MISMATCH incident that promises the one and observes the other.
     """
     history = _History.of(entries)
     open_events = {(event.market, event.sequence): event for event in events}
+    own = 0
     for entry in entries:
-        if entry.kind is not EntryKind.APPLIED:
+        if entry.kind is not EntryKind.APPLIED or history.took_back(entry):
             continue
         applied = _as(Applied, entry)
         event = open_events.pop((applied.market, applied.sequence), None)
         detail = _against_event(applied, event) or history.against_proposal(applied, entry.id)
         if detail:
             return Disagreement(entry.id, event, detail)
-    unmatched = [event for event in open_events.values() if event.sequence > history.baselines.get(event.market, 0)]
-    for event in sorted(unmatched, key=lambda event: (event.block_number, event.market, event.sequence)):
-        return Disagreement(None, event, f"{_name(event)} on chain has no applied row")
-    return None
+        own += 1
+    before = [event for event in open_events.values() if event.sequence <= history.baselines.get(event.market, 0)]
+    later = [event for event in open_events.values() if event not in before]
+    for event in sorted(later, key=lambda event: (event.block_number, event.market, event.sequence)):
+        if not history.saw_foreign(event):
+            return Disagreement(None, event, f"{_name(event)} on chain, {event.tx_hash}, has no row")
+    return Agreement(own, len(later), len(before))
 
 
 def _against_event(applied: Applied, event: StewardEvent | None) -> str | None:
@@ -259,11 +273,13 @@ def _against_event(applied: Applied, event: StewardEvent | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """What was proposed, by digest, the first known sequence by market, and what was read back wrong."""
+    """What was proposed, by digest, the first known sequence by market, what was read back wrong, seen or undone."""
 
     proposals: dict[str, Entry]
     baselines: dict[str, int]
     mismatches: list[Incident]
+    seen: set[tuple[str, int, str, str]]
+    undone: dict[tuple[str, str], int]
 
     @classmethod
     def of(cls, entries: list[Entry]) -> _History:
@@ -274,7 +290,17 @@ class _History:
             proposals={entry.key: entry for entry in newest_first if entry.kind is EntryKind.PROPOSAL},
             baselines={baseline.market: baseline.sequence for baseline in baselines},
             mismatches=[incident for incident in incidents if incident.kind is IncidentKind.READBACK_MISMATCH],
+            seen={_identity(_as(StewardEvent, entry)) for entry in entries if entry.kind is EntryKind.CHANGE},
+            undone={(e.key, e.body["tx_hash"]): e.id for e in entries if e.kind is EntryKind.UNDONE},
         )
+
+    def took_back(self, applied: Entry) -> bool:
+        """Say whether a later row tells that a reorganisation took an applied change back."""
+        return self.undone.get((applied.key, applied.body["tx_hash"]), 0) > applied.id
+
+    def saw_foreign(self, event: StewardEvent) -> bool:
+        """Say whether another keeper's change was journalled when it was seen."""
+        return _identity(event) in self.seen and event.digest not in self.proposals
 
     def against_proposal(self, applied: Applied, row: int) -> str | None:
         found = self.proposals.get(applied.digest)
@@ -304,6 +330,10 @@ def _as(kind: type[T], entry: Entry) -> T:
     message = entry.message()
     assert isinstance(message, kind)
     return message
+
+
+def _identity(event: StewardEvent) -> tuple[str, int, str, str]:
+    return event.market, event.sequence, event.digest, event.tx_hash
 
 
 def _plain(value: str | tuple[int, ...]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chain.steward import StewardEvent
     from config.protocol import Protocol
     from config.schema import GuardSettings, WatchSettings
-    from keeper.messages import Preflight
+    from keeper.messages import Preflight, Undone
     from models.market import Account, MarketState, Quote
 
 
@@ -36,17 +36,16 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Realised:
-    """One bar's relative move beside the shocks that were in force when it opened, as ratios (None: no such shock)."""
+    """One bar's log-return beside the margin (lower 1 %, upper 99 %) that was published before the bar."""
 
     move: float
-    shock_up: float | None
-    shock_down: float | None
+    lower: float
+    upper: float
 
     @property
     def breached(self) -> bool:
-        """Say whether the move was larger than the margin's shock."""
-        up = self.shock_up is not None and self.move > self.shock_up
-        return up or (self.shock_down is not None and -self.move > self.shock_down)
+        """Say whether the move left the margin."""
+        return not self.lower <= self.move <= self.upper
 
 
 def inspect(
@@ -57,19 +56,24 @@ def inspect(
     protocol: Protocol,
     guard: GuardSettings,
     watch: WatchSettings,
+    doubts: int = 0,
 ) -> tuple[Incident, ...]:
-    """Return the anomalies in a market at one block, the gravest first."""
+    """Return the anomalies in a market at one block, the gravest first.
+
+    `spot` is a quote that may be believed, None without one; `doubts` counts the ticks before this one at which it
+    stood apart from the oracle: one message alone never moves a parameter.
+    """
     return (
         *_broken_promise(state, promise),
-        *_oracle(state, spot, protocol, guard),
+        *_oracle(state, spot, protocol, guard, doubted=doubts + 1 >= watch.persistence_ticks),
         *_breaches(state, realised, protocol, watch),
     )
 
 
-def inspect_history(state: MarketState, changes: Sequence[StewardEvent], ours: Collection[str]) -> tuple[Incident, ...]:
-    """Return an incident for each change that another keeper made; `ours` are the digests of our own."""
-    foreign = [change for change in changes if change.digest not in ours]
-    return tuple(
+def inspect_history(state: MarketState, foreign: Sequence[StewardEvent], undone: Undone | None) -> tuple[Incident, ...]:
+    """Return an incident for each change that another keeper made, and for our own that a reorganisation took back."""
+    reorged = [] if undone is None else [_reorged(state, undone)]
+    return tuple(reorged) + tuple(
         Incident(
             state.market,
             IncidentKind.FOREIGN_CHANGE,
@@ -97,6 +101,11 @@ def inspect_liquidations(
     return (_incident(after, IncidentKind.UNEXPECTED_LIQUIDATIONS, detail, demands_rollback=True),)
 
 
+def _reorged(state: MarketState, undone: Undone) -> Incident:
+    detail = f"version {undone.sequence} in {undone.tx_hash} is no longer on chain: it is broadcast again"
+    return Incident(state.market, IncidentKind.REORGED, detail, state.block, demands_rollback=False)
+
+
 def _incident(
     state: MarketState, kind: IncidentKind, detail: str, promised: tuple[int, ...] = (), *, demands_rollback: bool
 ) -> Incident:
@@ -115,10 +124,12 @@ def _broken_promise(state: MarketState, promise: Promise | None) -> Iterator[Inc
         yield _incident(state, IncidentKind.FOREIGN_CHANGE, detail, promise.shown, demands_rollback=False)
 
 
-def _oracle(state: MarketState, spot: Quote | None, protocol: Protocol, guard: GuardSettings) -> Iterator[Incident]:
+def _oracle(
+    state: MarketState, spot: Quote | None, protocol: Protocol, guard: GuardSettings, *, doubted: bool
+) -> Iterator[Incident]:
     if spot is not None and diverges(spot.value, state.oracle_price, guard.max_oracle_deviation):
         detail = f"feed {spot.feed} says {spot.value:g}, the oracle {state.oracle_price:g}"
-        tighter = _last_good_is_tighter(state, protocol)
+        tighter = doubted and _last_good_is_tighter(state, protocol)
         yield _incident(state, IncidentKind.ORACLE_DIVERGED, detail, demands_rollback=tighter)
 
 
@@ -128,7 +139,7 @@ def _breaches(
     breaches = sum(bar.breached for bar in realised)
     chance = float(bdtrc(breaches - 1, len(realised), watch.breach_rate)) if breaches else 1.0
     if chance < watch.breach_significance:
-        detail = f"{breaches} of {len(realised)} bars moved further than the spot shock, by chance {chance:.2g}"
+        detail = f"{breaches} of {len(realised)} bars left the published margin, by chance {chance:.2g}"
         tighter = _last_good_is_tighter(state, protocol)
         yield _incident(state, IncidentKind.MARGIN_BREACHED, detail, demands_rollback=tighter)
 

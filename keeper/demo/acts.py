@@ -11,6 +11,7 @@ from keeper.demo.report import Act
 from keeper.demo.world import MARKET
 from keeper.journal import EntryKind
 from keeper.messages import IncidentKind, Reason
+from keeper.verify import Agreement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +196,7 @@ async def agreement(story: Story) -> Act:
         "journal and chain agree",
         f"unbroken chain of hashes, {len(changes)} changes on chain, each with its row",
         report.sentence(),
-        report.ok and report.changes == len(changes),
+        report.ok and report.chain == Agreement(own=len(changes), foreign=0, before=0),
         [],
     )
 
