@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from chain.steward import StewardEvent
 from keeper.journal import MESSAGES, Entry, EntryKind, index_of
 from keeper.journal_database import GENESIS, SCHEMA_VERSION, fault_text, open_engine, row_hash, try_file
 from keeper.messages import Applied, Baseline, Incident, IncidentKind, Proposal, canonical, parse
@@ -19,7 +20,6 @@ from keeper.messages import Applied, Baseline, Incident, IncidentKind, Proposal,
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from chain.steward import StewardEvent
 
 T = TypeVar("T")
 
