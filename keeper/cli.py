@@ -42,7 +42,7 @@ app = typer.Typer(
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file.")]
+Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/keeper.toml")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -66,10 +66,12 @@ def run(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False) -> None:
     from keeper.daemon import open_keeper, run_until_stopped
 
     settings, secrets = _settings(config), _secrets(dry_run=dry_run)
+    out.print("starting: reading the journal, warming up the model", highlight=False)
 
     async def go() -> None:
         async with open_keeper(settings, secrets, _deployment(settings), _protocols(settings, config)) as keeper:
             _say_mode(secrets)
+            out.print(f"deciding every {settings.keeper.tick_seconds} s; waiting for the feeds")
             await run_until_stopped(keeper, _show)
 
     asyncio.run(go())
@@ -182,7 +184,14 @@ def deploy(
         force=force,
         on_step=lambda step: out.print(f"  {step}"),
     )
-    out.print(f"steward {deployment.steward} written to {target}")
+    out.print(f"steward {deployment.steward} written to {target}", markup=False, highlight=False)
+    if not keeper_address or not guardian:
+        err.print(
+            "one key holds several roles: good for a trial alone, for whoever steals it can lift every limit. "
+            "Give --keeper and --guardian keys of their own.",
+            style="yellow",
+            highlight=False,
+        )
 
 
 @app.command()

@@ -153,7 +153,10 @@ class Memory:
         """Take up the newest applied change and the proposal it carried out."""
         applied = await journal.last(EntryKind.APPLIED, market)
         undone = await journal.last(EntryKind.UNDONE, market)
-        if applied is None or (undone is not None and undone.id > applied.id):
+        if applied is None:
+            return
+        if undone is not None and undone.id > applied.id:
+            self.note(undone.message())
             return
         for entry in await journal.find(kind=EntryKind.PROPOSAL, key=applied.key, market=market):
             self.note(entry.message())

@@ -62,21 +62,23 @@ async def spike(story: Story, keeper: Keeper) -> Act:
     after = await story.world.parameters()
     new = (await story.world.changes())[seen:]
     tightened = [index for index in story.world.tunable if after[index] > eve[index]]
-    ramped = all(ramp[0][i] < ramp[1][i] < ramp[2][i] == after[i] for i in tightened if after[i] - ramp[0][i] > 1)
+    ramped = [i for i in tightened if eve[i] <= ramp[0][i] < ramp[1][i] < ramp[2][i] == after[i]]
+    whole = [await _moves_whole_groups(story, event) for event in new]
     promised = [await _journalled_values(story, event) == event.values for event in new]
     return await _act(
         story,
         "recorded volatility spike, tightened",
-        "on the spike day every parameter of both groups tightens in one transaction and ramps to open positions; "
-        "every change on chain is a journalled proposal",
-        f"{len(new)} changes, {sum(promised)} as journalled; on the spike day {story.world.difference(eve, after)}; "
+        "on the spike day every parameter tightens in one transaction, both groups whole, and reaches open positions "
+        "over the ramp; every change on chain is a journalled proposal of whole groups",
+        f"{len(new)} changes, {sum(promised)} as journalled, {sum(whole)} of whole groups; "
+        f"on the spike day {story.world.difference(eve, after)}; "
         f"in force for open positions at once, half-way and at the end of the ramp: "
         f"{'; '.join(story.world.difference(eve, values) for values in ramp)}",
         bool(new)
         and all(promised)
         and new[-1].values == after
-        and tightened == list(story.world.tunable)
-        and ramped
+        and all(whole)
+        and tightened == ramped == list(story.world.tunable)
         and all(a >= b for a, b in zip(after, before, strict=True)),
         [event.tx_hash for event in new],
     )
@@ -217,6 +219,13 @@ async def _last_refusal(story: Story) -> str:
         refusals = await journal.find(kind=EntryKind.REJECTED)
         newest, _ = await journal.head()
     return refusals[-1].body["reason"] if refusals and refusals[-1].id == newest else ""
+
+
+async def _moves_whole_groups(story: Story, event: StewardEvent) -> bool:
+    """Say whether the journalled proposal of an event names no parameter without the rest of its group."""
+    rows = [row for row in await story.rows(EntryKind.PROPOSAL) if row.key == event.digest]
+    named = {change["id"] for row in rows for change in row.body["changes"]}
+    return bool(named) and all(set(story.world.protocol.group_of(index)) <= named for index in named)
 
 
 async def _journalled_values(story: Story, event: StewardEvent) -> tuple[int, ...] | None:

@@ -25,6 +25,7 @@ from keeper.broker import local_broker
 from keeper.propose import parameter_targets
 from keeper.publish import publisher, readings_of
 from keeper.trial import deploy_on, write_deployment
+from models.forecaster import DAY
 from models.market import BlockStamp, MarketState, Quote, QuoteKind, Snapshot
 from models.registry import load_forecaster
 
@@ -198,7 +199,8 @@ def _calm_policies(history: Sequence[Bar], settings: Settings, protocol: Protoco
     for index, target in parameter_targets(assessment, protocol, settings.propose).items():
         name = protocol.parameters[index].name
         limits[name] = limits[name].model_copy(update={"initial": target})
-    return policies.model_copy(update={"limits": limits})
+    # Days are a weekend apart at times, and only a close is posted.
+    return policies.model_copy(update={"limits": limits, "max_price_age_seconds": 5 * DAY})
 
 
 def _deploy(deployer: Deployer, protocol: Protocol, policies: Policies, price: float, keeper: str) -> Deployment:
