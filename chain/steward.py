@@ -25,6 +25,8 @@ MARKET_STATE = "market_state(bytes32)"
 VIEW_TYPE = "(uint256,bytes32,bool," + ",".join(["uint256[]"] * 9) + ",bool[])"
 APPLIED = "Applied(bytes32,uint256,bytes32,uint256[],bytes32)"
 ROLLED_BACK = "RolledBack(bytes32,uint256,bytes32,uint256,uint256[],bytes32)"
+REBASED = "Rebased(bytes32,uint256,uint256[],bytes32)"
+NO_DIGEST = "0x" + "00" * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,16 @@ class StewardView:
 
 @dataclass(frozen=True, slots=True)
 class StewardEvent:
-    """One change as the chain recorded it. `digest` is the context the keeper sent: its proposal's digest."""
+    """One version as the chain recorded it. `digest` is the context the keeper sent: its proposal's digest.
+
+    Governance makes a version by "rebase": it records what it changed itself, and there is no proposal.
+    """
 
     market: str
     sequence: int
     digest: str
     values: tuple[int, ...]
-    kind: Literal["tune", "rollback"]
+    kind: Literal["tune", "rollback", "rebase"]
     tx_hash: str
     block_number: int
 
@@ -108,20 +113,22 @@ def rollback_calldata(
 
 def change_filter(steward: str, market: str) -> dict[str, Any]:
     """Return the log filter for a market's changes."""
-    return {"address": steward, "topics": [[_topic(APPLIED), _topic(ROLLED_BACK)], "0x" + market_id(market).hex()]}
+    return {
+        "address": steward,
+        "topics": [[_topic(APPLIED), _topic(ROLLED_BACK), _topic(REBASED)], "0x" + market_id(market).hex()],
+    }
 
 
 def parse_event(market: str, log: dict[str, Any]) -> StewardEvent:
-    """Decode one Applied or RolledBack log."""
-    rollback = log["topics"][0] == _topic(ROLLED_BACK)
-    types = ["uint256", "uint256[]", "bytes32"] if rollback else ["uint256[]", "bytes32"]
+    """Decode one Applied, RolledBack or Rebased log."""
+    kind, types = EVENTS[log["topics"][0]]
     fields = decode(types, bytes.fromhex(log["data"][2:]))
     return StewardEvent(
         market=market,
         sequence=int(log["topics"][2], 16),
-        digest=log["topics"][3],
-        values=tuple(fields[1] if rollback else fields[0]),
-        kind="rollback" if rollback else "tune",
+        digest=NO_DIGEST if kind == "rebase" else log["topics"][3],
+        values=tuple(fields[types.index("uint256[]")]),
+        kind=kind,
         tx_hash=log["transactionHash"],
         block_number=int(log["blockNumber"], 16),
     )
@@ -152,3 +159,11 @@ def _bytes(text: str) -> bytes:
 
 def _topic(signature: str) -> str:
     return "0x" + keccak(text=signature).hex()
+
+
+EVENTS: dict[str, tuple[Literal["tune", "rollback", "rebase"], list[str]]] = {
+    _topic(APPLIED): ("tune", ["uint256[]", "bytes32"]),
+    _topic(ROLLED_BACK): ("rollback", ["uint256", "uint256[]", "bytes32"]),
+    _topic(REBASED): ("rebase", ["uint256[]", "bytes32"]),
+}
+"""What each event makes of a version, and its unindexed fields."""

@@ -81,12 +81,10 @@ def _known_keys(path: Iterable[int | str], schema: type[BaseModel]) -> set[str]:
     """Return the keys allowed at `path`, stepping through lists and name-keyed tables."""
     current: Any = schema
     for part in path:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = current.model_fields[str(part)].annotation
-        current = _innermost_model(current)
-        if current is None:
-            return set()
-    return set(current.model_fields)
+        is_table = isinstance(current, type) and issubclass(current, BaseModel)
+        current = current.model_fields[str(part)].annotation if is_table else _innermost_model(current)
+    table = _innermost_model(current)
+    return set() if table is None else set(table.model_fields)
 
 
 def _innermost_model(annotation: Any) -> type[BaseModel] | None:

@@ -88,7 +88,7 @@ def load_secrets(environ: Mapping[str, str]) -> Secrets:
     origin = "KEEPER_PRIVATE_KEY"
     if value and environ.get("KEEPER_PRIVATE_KEY_FILE"):
         raise ConfigError("KEEPER_PRIVATE_KEY and KEEPER_PRIVATE_KEY_FILE: set one of them, not both")
-    if not value and environ.get("KEEPER_PRIVATE_KEY_FILE"):
+    if environ.get("KEEPER_PRIVATE_KEY_FILE"):
         origin = "KEEPER_PRIVATE_KEY_FILE"
         value = _read_text(Path(environ[origin])).strip()
     if not value:

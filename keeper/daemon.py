@@ -89,6 +89,7 @@ class Keeper:
         applied = [ended for ended in await self.executor.finish() if isinstance(ended, Applied)]
         for ended in applied:
             pipeline = next(p for p in self.pipelines if p.market.name == ended.market)
+            pipeline.memory.note(ended)
             await pipeline.memory.recall_promise(self.journal, ended.market)
         return applied
 
@@ -267,9 +268,10 @@ async def _pipeline(
     forecaster.reset(names.name, seconds)
     memory = Memory(forecaster, deque(maxlen=settings.watch.breach_window))
     memory.warm_up(await _warm_up_bars(names.name, settings, journal, clock))
+    heeded, _ = await journal.head()  # what the journal holds is restored, each confirmation in its turn
     await memory.restore(journal, names.name)
     builder = BarBuilder(names.name, seconds, memory.bars_end)
-    return Pipeline(market, names, settings, executor, journal, clock, sender, memory, builder)
+    return Pipeline(market, names, settings, executor, journal, clock, sender, memory, builder, heeded=heeded)
 
 
 async def _warm_up_bars(asset: str, settings: Settings, journal: Journal, clock: Clock) -> list[Bar]:

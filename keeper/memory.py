@@ -38,6 +38,7 @@ RESTORED = (
     EntryKind.BASELINE,
     EntryKind.BAR_CLOSED,
     EntryKind.APPLIED,
+    EntryKind.UNDONE,
     EntryKind.CHANGE,
     EntryKind.AUCTION,
 )
@@ -49,8 +50,9 @@ class Memory:
     """What one market's pipeline knows of its past.
 
     `used` holds by feed the quotes of the last decision that was not refused, `once_applied` every version a rollback
-    may restore, `applied` our last change. The journal knows the market from `first_block` on, its logs up to
-    `seen_block`. `doubts` counts the ticks in a row at which the feed stood apart from the oracle.
+    may restore, `applied` our changes by transaction hash, as far as they stand. The journal knows the market from
+    `first_block` on, its logs up to `seen_block`. `doubts` counts the ticks in a row at which the feed stood apart
+    from the oracle.
     """
 
     forecaster: Forecaster
@@ -59,7 +61,7 @@ class Memory:
     oracle_price: float | None = None
     once_applied: set[tuple[int, ...]] = field(default_factory=set)
     promise: Promise | None = None
-    applied: Applied | None = None
+    applied: dict[str, Applied] = field(default_factory=dict)
     doubts: int = 0
     forecast: Forecast | None = None
     logged: set[StewardEvent | Auction] = field(default_factory=set)
@@ -103,13 +105,17 @@ class Memory:
                 self._proposals = {message.digest: message}
             case Applied():
                 self.once_applied.add(message.values)
-                self.applied = message
+                self.applied[message.tx_hash] = message
                 self._keep_promise(message)
             case Undone():
                 # Nothing is promised until the change is mined again, or its attempt has ended otherwise.
-                self.applied = self.promise = None
+                self.applied.pop(message.tx_hash, None)
+                self.promise = None
             case StewardEvent() | Auction():
                 self.logged.add(message)
+                if isinstance(message, StewardEvent) and message.kind == "rebase":
+                    # Governance stands behind these values: a rollback may restore them.
+                    self.once_applied.add(message.values)
             case _:
                 pass
 
@@ -122,9 +128,9 @@ class Memory:
 
     async def restore(self, journal: Journal, market: str) -> None:
         """Fold in what the journal holds about a market. Call once, after `warm_up`."""
-        for kind in RESTORED:
-            for entry in await journal.find(kind=kind, market=market):
-                self.note(entry.message())
+        entries = [entry for kind in RESTORED for entry in await journal.find(kind=kind, market=market)]
+        for entry in sorted(entries, key=lambda entry: entry.id):
+            self.note(entry.message())
         await self.recall_promise(journal, market)
         await self._recall_used(journal, market)
 

@@ -130,8 +130,8 @@ class Pipeline:
             if auction not in self.memory.logged:
                 await self._say(auction)
         undone = self._undone(found.changes, start)
-        if undone is not None:
-            await self._say(undone)
+        for gone in undone:
+            await self._say(gone)
         foreign = [change for change in changes if not await self._is_ours(change)]
         for incident in inspect_history(state, foreign, undone):
             await self._say(incident)
@@ -140,14 +140,15 @@ class Pipeline:
             await self.memory.recall_promise(self.journal, self.market.name)
         self.memory.seen_block = state.block.number
 
-    def _undone(self, changes: Sequence[StewardEvent], start: int) -> Undone | None:
-        """Say which applied change is gone from the blocks that were read again."""
-        applied = self.memory.applied
-        if applied is None or applied.block.number < start:
-            return None
-        if any(change.tx_hash == applied.tx_hash for change in changes):
-            return None
-        return Undone(self.market.name, applied.digest, applied.tx_hash, applied.sequence)
+    def _undone(self, changes: Sequence[StewardEvent], start: int) -> list[Undone]:
+        """Say which applied changes are gone from the blocks that were read again, oldest first."""
+        there = {change.tx_hash for change in changes}
+        recent = [applied for applied in self.memory.applied.values() if applied.block.number >= start]
+        return [
+            Undone(self.market.name, applied.digest, applied.tx_hash, applied.sequence)
+            for applied in recent
+            if applied.tx_hash not in there
+        ]
 
     async def _is_ours(self, change: StewardEvent) -> bool:
         """Say whether the journal holds the proposal that a change carried out."""

@@ -52,14 +52,15 @@ def render(status: dict[str, Any]) -> Iterator[Table | str]:
     for market in status["markets"]:
         safe = "PAUSED" if market["paused"] else "guarded"
         title = f"{market['market']}: {safe}, version {market['sequence']}, oracle {market['oracle_price']:g}"
-        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-        for column in ("parameter", "value", "in force", "last good", "corridor", "step", "ready in"):
-            table.add_column(column, justify="left" if column == "parameter" else "right", no_wrap=True)
+        table = Table(title=title, title_justify="left", box=SIMPLE, padding=0, collapse_padding=True)
+        for column in ("parameter", "unit", "value", "in force", "last good", "corridor", "step", "ready"):
+            table.add_column(column, justify="left" if column == "parameter" else "right", overflow="fold")
         for row in market["parameters"]:
             corridor = f"{row['minimum']}..{row['maximum']}"
             step = f"+{row['max_step_up']}/-{row['max_step_down']}"
-            ready = f"{row['ready_in']} s"
-            cells = (row["value"], row["effective"], row["last_good"], corridor, step, ready)
+            hours, minutes = divmod(row["ready_in"] // 60, 60)
+            ready = f"{hours}h{minutes:02}" if row["ready_in"] else "now"
+            cells = (row["unit"], row["value"], row["effective"], row["last_good"], corridor, step, ready)
             table.add_row(row["name"], *(str(cell) for cell in cells))
         yield table
         yield f"{market['accounts']} accounts, {market['liquidatable']} liquidatable"
@@ -81,6 +82,7 @@ def _market(state: MarketState, binding: Protocol) -> dict[str, Any]:
         "parameters": [
             {
                 "name": binding_parameter.name,
+                "unit": binding_parameter.unit,
                 "value": parameter.value,
                 "effective": parameter.effective,
                 "minimum": parameter.minimum,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from models.market import Account, MarketState, Quote
 
 
+MAKERS = {"tune": "another keeper", "rollback": "another keeper", "rebase": "governance"}
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """One version: the values that were decided, and those the chain showed when it was mined (id order)."""
@@ -70,14 +73,15 @@ def inspect(
     )
 
 
-def inspect_history(state: MarketState, foreign: Sequence[StewardEvent], undone: Undone | None) -> tuple[Incident, ...]:
+def inspect_history(
+    state: MarketState, foreign: Sequence[StewardEvent], undone: Sequence[Undone]
+) -> tuple[Incident, ...]:
     """Return an incident for each change that another keeper made, and for our own that a reorganisation took back."""
-    reorged = [] if undone is None else [_reorged(state, undone)]
-    return tuple(reorged) + tuple(
+    return tuple(_reorged(state, gone) for gone in undone) + tuple(
         Incident(
             state.market,
             IncidentKind.FOREIGN_CHANGE,
-            f"version {change.sequence} was made by another keeper in {change.tx_hash}",
+            f"version {change.sequence} was made by {MAKERS[change.kind]} in {change.tx_hash}",
             state.block,
             demands_rollback=False,
             observed=change.values,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
+from config.load import DEFAULT_SETTINGS, load_protocol
 from config.protocol import Protocol
 from config.schema import FeedSettings, GuardSettings
 from keeper.messages import Applied, Assessment, Change, Preflight, Proposal, ProposalKind
@@ -24,32 +24,31 @@ CALM_VALUES = (400, 500, 1_800, 6_000, 4_500, 500)
 QUANTILES = (-0.05, -0.035, -0.025, 0.02, 0.03, 0.04)
 
 
+LIMITS = (
+    (200, 4_000, 200, 50),
+    (200, 4_000, 200, 50),
+    (800, 15_000, 2_000, 400),
+    (4_000, 9_500, 1_000, 300),
+    (2_500, 9_000, 1_000, 300),
+    (100, 1_000, 100, 100),
+)
+"""Minimum, maximum, largest step up and down of each parameter, in id order."""
+
+
 @cache
 def binding() -> Protocol:
-    """The reference protocol's binding."""
-    return load_protocol("options_market", DEFAULT_SETTINGS)
+    """The reference protocol's binding, with all three shocks in one group."""
+    shipped = load_protocol("options_market", DEFAULT_SETTINGS)
+    groups = ("shocks", "shocks", "shocks", "liquidation", "liquidation", None)
+    rows = [row.model_copy(update={"group": group}) for row, group in zip(shipped.parameters, groups, strict=True)]
+    return shipped.model_copy(update={"parameters": rows})
 
 
 def parameters(values: tuple[int, ...] = CALM_VALUES, **changes: Any) -> tuple[ParameterState, ...]:
-    """The reference parameters under the limits they are deployed with, never changed so far."""
-    limits = load_policies(binding()).limits
-    rows = zip(values, (limits[parameter.name] for parameter in binding().parameters), strict=True)
+    """The reference parameters under LIMITS, with half a day of cooldown and never changed so far."""
+    rows = enumerate(zip(values, LIMITS, strict=True))
     return tuple(
-        replace(
-            ParameterState(
-                id=index,
-                value=value,
-                effective=value,
-                minimum=limit.minimum,
-                maximum=limit.maximum,
-                max_step_up=limit.max_step_up,
-                max_step_down=limit.max_step_down,
-                cooldown=limit.cooldown_seconds,
-                changed_at=0,
-            ),
-            **changes,
-        )
-        for index, (value, limit) in enumerate(rows)
+        replace(ParameterState(index, value, value, *limits, 43_200, 0), **changes) for index, (value, limits) in rows
     )
 
 

@@ -4,7 +4,7 @@
 # pragma nonreentrancy on
 """
 @title Cash, positions and series of a market
-@license GPL-3.0-or-later
+@license AGPL-3.0-only
 @notice Positions are signed and sum to zero in every series until settlement.
 """
 

@@ -4,13 +4,15 @@
 # pragma nonreentrancy on
 """
 @title Liquidation auctions
-@license GPL-3.0-or-later
-@notice Whoever takes over a short is paid its mark value plus a discount that grows from zero.
+@license AGPL-3.0-only
+@notice Whoever takes over a short is paid its mark value plus a discount that grows from zero. An auction
+        starts below the liquidation margin and goes on until the account is back at its maintenance margin.
 """
 
 from . import ledger
 from . import margin
 from . import margin_parameters
+from . import option_value
 from . import price_source
 
 uses: ledger
@@ -43,8 +45,8 @@ BPS: constant(uint256) = 10_000
 # @notice Seconds from an auction's start until the discount is largest.
 AUCTION_DURATION: public(constant(uint256)) = 3_600
 
-# @notice Seconds after which an auction is over. An account that recovered unnoticed and falls again is sold from a
-#         discount of zero, not from the old auction's largest.
+# @notice Seconds after which an auction is over. An account that recovered unnoticed and falls again is sold
+#         from a discount of zero, not from the old auction's largest.
 AUCTION_LIFETIME: public(constant(uint256)) = 2 * AUCTION_DURATION
 
 # @notice A short no larger than this may be liquidated whole.
@@ -67,21 +69,24 @@ def start_auction(account: address):
 @external
 def end_auction(account: address):
     """
-    @notice End the auction of an account that is liquidatable no longer; anyone may.
+    @notice End the auction of an account that is back at its maintenance margin or has no live short; anyone
+            may.
     """
     assert margin.auction_started_at[account] != 0, "options_market: no auction"
     scenario: margin.Scenario = margin._scenario(price_source._price()[0])
-    assert not margin._state(account, scenario).liquidatable, "options_market: account still liquidatable"
+    requirement: margin.Requirement = margin._requirement(account, scenario)
+    assert not self._is_below_maintenance(account, requirement), "options_market: account has not recovered"
     self._end_auction(account)
 
 
 @external
 def liquidate(account: address, series_id: uint256, size: uint256):
     """
-    @notice Take over part of a liquidatable account's short for its mark value plus the auction's discount,
-            at most what the account has. Half the short may be taken while equity is at least half the
-            liquidation margin, all of it below that or when the short is dust. The caller must meet its own
-            initial margin afterwards.
+    @notice Take over part of the short of an account below its maintenance margin for its mark value plus the
+            auction's discount, at most what the account has and what leaves its health as it was. Half the short may be taken while equity is at
+            least half the liquidation margin, all of it below that or when the short is dust. An account that
+            has lost more than its margin, equity below the mark, pays whatever the auction asks. The caller must
+            meet its own initial margin afterwards.
     @param account An account with a running auction, not the caller.
     @param series_id A series that has not expired.
     @param size Options to take over, scaled by 1e18.
@@ -92,20 +97,28 @@ def liquidate(account: address, series_id: uint256, size: uint256):
     ledger._check_live(series_id)
     scenario: margin.Scenario = margin._scenario(price_source._fresh_price())
     assert self._is_running(started_at), "options_market: auction is over, start it again"
-    state: margin.AccountState = margin._state(account, scenario)
-    assert state.liquidatable, "options_market: account not liquidatable"
-    self._check_close_factor(state, ledger.position[account][series_id], size)
+    before: margin.Requirement = margin._requirement(account, scenario)
+    assert self._is_below_maintenance(account, before), "options_market: account has recovered"
+    cash: uint256 = ledger.cash[account]
+    self._check_close_factor(cash, before.liquidation, ledger.position[account][series_id], size)
     mark: uint256 = margin._mark(series_id, size, scenario)
-    paid: uint256 = min(mark * (BPS + self._discount(started_at)) // BPS, ledger.cash[account])
-    ledger.cash[account] -= paid
-    ledger.cash[msg.sender] += paid
+    paid: uint256 = min(mark * (BPS + self._discount(started_at)) // BPS, cash)
     ledger._move(account, series_id, convert(size, int256))
     ledger._move(msg.sender, series_id, -convert(size, int256))
+    after: margin.Requirement = margin._requirement(account, scenario)
+    if cash >= before.mark and before.liquidation != 0:
+        # The discount ends where it would eat into what the account's other shorts need; a unit is rounding.
+        kept: uint256 = option_value._ceil_div(cash * after.liquidation, before.liquidation)
+        neutral: uint256 = cash - min(kept, cash)
+        assert neutral + 1 >= mark, "options_market: liquidation worsens health"
+        paid = min(paid, neutral)
+    ledger.cash[account] -= paid
+    ledger.cash[msg.sender] += paid
     margin._check_initial_margin(msg.sender, scenario)
     log Liquidated(
         account=account, liquidator=msg.sender, series_id=series_id, size=size, mark=mark, paid=paid
     )
-    if not margin._state(account, scenario).liquidatable:
+    if not self._is_below_maintenance(account, after):
         self._end_auction(account)
 
 
@@ -130,7 +143,7 @@ def _end_auction(account: address):
 
 @internal
 @pure
-def _check_close_factor(state: margin.AccountState, position: int256, size: uint256):
+def _check_close_factor(equity: uint256, liquidation_margin: uint256, position: int256, size: uint256):
     """
     @dev Half the short, rounded up, per call; all of it when the account is deep under water or the short is
             dust.
@@ -138,8 +151,17 @@ def _check_close_factor(state: margin.AccountState, position: int256, size: uint
     assert position < 0, "options_market: no short to liquidate"
     short: uint256 = convert(-position, uint256)
     assert size > 0 and size <= short, "options_market: size out of range"
-    if 2 * convert(state.equity, uint256) >= state.liquidation_margin and short > DUST_SIZE:
+    if 2 * equity >= liquidation_margin and short > DUST_SIZE:
         assert size <= (short + 1) // 2, "options_market: close factor exceeded"
+
+
+@internal
+@view
+def _is_below_maintenance(account: address, requirement: margin.Requirement) -> bool:
+    """
+    @dev Whether a running auction goes on: there is a live short, and equity is below the maintenance margin.
+    """
+    return requirement.live and ledger.cash[account] < requirement.maintenance
 
 
 @internal

@@ -4,8 +4,11 @@
 # pragma nonreentrancy on
 """
 @title Margin requirements of accounts
-@license GPL-3.0-or-later
-@notice Every short is margined at a shocked spot and a shocked volatility; longs carry no margin credit.
+@license AGPL-3.0-only
+@notice Every short is margined at a shocked spot and a shocked volatility; longs carry no margin credit. Its
+        mark is its value at the spot as it is; what the initial margin holds beyond that is the cushion.
+        Maintenance and liquidation margin are the mark and a share of the cushion, so that an account is
+        liquidatable before its equity falls below its mark.
 """
 
 from ethereum.ercs import IERC20Detailed
@@ -43,8 +46,10 @@ struct Scenario:
 
 
 struct Requirement:
-    initial: uint256
-    effective: uint256
+    initial: uint256  # at the target parameters; everything else at those in effect
+    maintenance: uint256
+    liquidation: uint256
+    mark: uint256
     live: bool  # some short has not expired
     unpriced: bool  # some short has expired without a settlement price
 
@@ -111,6 +116,20 @@ def _check_initial_margin(account: address, scenario: Scenario):
 
 @internal
 @view
+def _check_reduction(account: address, scenario: Scenario, cash_before: uint256, initial_before: uint256):
+    """
+    @dev What an account that has bought back a short must meet: its initial margin, or no lower a ratio of
+            cash to initial margin than before, so that an account in need can still close its risk.
+    """
+    requirement: Requirement = self._requirement(account, scenario)
+    assert not requirement.unpriced, "options_market: expired short awaits its price"
+    cash: uint256 = ledger.cash[account]
+    health_kept: bool = cash * initial_before >= cash_before * requirement.initial
+    assert health_kept or cash >= requirement.initial, "options_market: below initial margin"
+
+
+@internal
+@view
 def _scenario(price: uint256) -> Scenario:
     """
     @dev Everything that the margin of every account depends on, read once a call.
@@ -132,18 +151,17 @@ def _scenario(price: uint256) -> Scenario:
 @view
 def _state(account: address, scenario: Scenario) -> AccountState:
     """
-    @dev Requirements of open positions obey the effective parameters. Only a live short can be liquidated.
+    @dev Only a live short can be liquidated.
     """
     requirement: Requirement = self._requirement(account, scenario)
     equity: uint256 = ledger.cash[account]
-    liquidation_margin: uint256 = requirement.effective * scenario.liquidation_threshold // BPS
     return AccountState(
         account=account,
         equity=convert(equity, int256),
         initial_margin=requirement.initial,
-        maintenance_margin=requirement.effective * scenario.maintenance_factor // BPS,
-        liquidation_margin=liquidation_margin,
-        liquidatable=requirement.live and equity < liquidation_margin,
+        maintenance_margin=requirement.maintenance,
+        liquidation_margin=requirement.liquidation,
+        liquidatable=requirement.live and equity < requirement.liquidation,
         auction_started_at=self.auction_started_at[account],
     )
 
@@ -155,6 +173,7 @@ def _requirement(account: address, scenario: Scenario) -> Requirement:
     @dev Sum over an account's shorts; a priced short requires exactly what it owes.
     """
     total: Requirement = empty(Requirement)
+    cushion: uint256 = 0
     for series_id: uint256 in ledger._open_series[account]:
         size: int256 = ledger.position[account][series_id]
         if size > 0:
@@ -163,40 +182,37 @@ def _requirement(account: address, scenario: Scenario) -> Requirement:
         if ledger._series[series_id].settlement_price != 0:
             owed: uint256 = self._owed(series_id, short)
             total.initial += owed
-            total.effective += owed
+            total.mark += owed
             continue
         if block.timestamp < ledger._series[series_id].expiry:
             total.live = True
         else:
             total.unpriced = True
-        initial: uint256 = 0
-        effective: uint256 = 0
-        initial, effective = self._short_margin(series_id, short, scenario)
-        total.initial += initial
-        total.effective += effective
+        is_call: bool = ledger._series[series_id].is_call
+        target: uint256 = scenario.target_up if is_call else scenario.target_down
+        effective: uint256 = scenario.effective_up if is_call else scenario.effective_down
+        mark: uint256 = self._mark(series_id, short, scenario)
+        total.initial += self._short_margin(series_id, short, scenario.price, target, scenario.target_vol)
+        total.mark += mark
+        cushion += (
+            self._short_margin(series_id, short, scenario.price, effective, scenario.effective_vol) - mark
+        )
+    total.maintenance = total.mark + cushion * scenario.maintenance_factor // BPS
+    total.liquidation = total.mark + cushion * scenario.liquidation_threshold // BPS
     return total
 
 
 @internal
 @view
-def _short_margin(series_id: uint256, size: uint256, scenario: Scenario) -> (uint256, uint256):
+def _short_margin(
+    series_id: uint256, size: uint256, price: uint256, multiplier: uint256, vol: uint256
+) -> uint256:
     """
-    @dev Initial margin of a short at the target and at the effective parameters.
+    @dev Value of a short at the shocked spot, at least its value at `price` itself: the time value of a put
+            far out of the money shrinks with the spot.
     """
-    price: uint256 = scenario.price
-    strike: uint256 = ledger._series[series_id].strike
-    is_call: bool = ledger._series[series_id].is_call
-    root: uint256 = option_value._root_time(ledger._series[series_id].expiry)
-    target: uint256 = scenario.target_up if is_call else scenario.target_down
-    effective: uint256 = scenario.effective_up if is_call else scenario.effective_down
-    return (
-        self._amount(
-            size, option_value._unit_value(price, strike, is_call, target, scenario.target_vol, root)
-        ),
-        self._amount(
-            size, option_value._unit_value(price, strike, is_call, effective, scenario.effective_vol, root)
-        ),
-    )
+    shocked: uint256 = self._value(series_id, size, price, multiplier, vol)
+    return max(shocked, self._value(series_id, size, price, BPS, vol))
 
 
 @internal
@@ -205,14 +221,25 @@ def _mark(series_id: uint256, size: uint256, scenario: Scenario) -> uint256:
     """
     @dev Value of a position at the current spot and the effective volatility.
     """
+    return self._value(series_id, size, scenario.price, BPS, scenario.effective_vol)
+
+
+@internal
+@view
+def _value(
+    series_id: uint256, size: uint256, price: uint256, multiplier: uint256, vol: uint256
+) -> uint256:
+    """
+    @dev Value of a position that has no settlement price yet, the spot at price × multiplier.
+    """
     return self._amount(
         size,
         option_value._unit_value(
-            scenario.price,
+            price,
             ledger._series[series_id].strike,
             ledger._series[series_id].is_call,
-            BPS,
-            scenario.effective_vol,
+            multiplier,
+            vol,
             option_value._root_time(ledger._series[series_id].expiry),
         ),
     )

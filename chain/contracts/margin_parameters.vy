@@ -98,7 +98,8 @@ def set_shocks(up: uint256, down: uint256, vol: uint256):
 @external
 def set_liquidation(maintenance_factor: uint256, liquidation_threshold: uint256):
     """
-    @notice Set the fractions of initial margin, in basis points, threshold ≤ factor ≤ 10_000.
+    @notice Set the shares of the cushion that maintenance and liquidation margin hold above the mark, in
+            basis points, threshold ≤ factor ≤ 10_000.
     """
     self._check_setter()
     self._check_liquidation(maintenance_factor, liquidation_threshold)

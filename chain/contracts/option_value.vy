@@ -4,7 +4,7 @@
 # pragma nonreentrancy off
 """
 @title Values of European options in integers
-@license GPL-3.0-or-later
+@license AGPL-3.0-only
 @notice The value of one whole option is its intrinsic value plus 0.4·S·vol·sqrt(T) at a shocked spot S. The
         second term bounds the Black-Scholes time value, which is largest at the money (Brenner and
         Subrahmanyam, 1988).

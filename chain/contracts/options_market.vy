@@ -7,7 +7,8 @@
 @license AGPL-3.0-only
 @notice Accounts hold cash and signed positions in series (expiry, strike, call or put). Each short is
         margined at a shocked spot and a shocked volatility; longs carry no margin credit. An account below
-        its liquidation margin is auctioned at a discount that grows from zero. At expiry shorts pay into
+        its liquidation margin is auctioned at a discount that grows from zero until it is back at its
+        maintenance margin. At expiry shorts pay into
         their series' pool and longs share it, so that a loss stays inside its series.
         Sizes are scaled by 1e18, prices and strikes by the oracle's decimals, amounts of money by the
         collateral's. The collateral must transfer exact amounts: no fees, no rebasing.
@@ -32,7 +33,7 @@ initializes: margin[ledger := ledger, margin_parameters := margin_parameters, pr
 initializes: liquidation[
     ledger := ledger, margin := margin, margin_parameters := margin_parameters, price_source := price_source
 ]
-initializes: settlement[ledger := ledger, margin := margin, price_source := price_source]
+initializes: settlement[ledger := ledger, margin := margin, ownable := ownable, price_source := price_source]
 
 exports: (ownable.owner, ownable.transfer_ownership)
 exports: ledger.__interface__
@@ -187,7 +188,8 @@ def cancel(offer_id: uint256):
 def buy(offer_id: uint256, size: uint256):
     """
     @notice Buy from an offer. Whoever ends with a short must meet its initial margin at the target
-            parameters.
+            parameters; a buyer who closes some of its short may stay below it, if its cash over its initial
+            margin does not fall.
     @param offer_id An offer of someone else.
     @param size Options, scaled by 1e18, at most what is left of the offer.
     """
@@ -198,13 +200,19 @@ def buy(offer_id: uint256, size: uint256):
     scenario: margin.Scenario = margin._scenario(price_source._fresh_price())
     cost: uint256 = option_value._ceil_div(size * offer.premium, WAD)
     assert cost <= ledger.cash[msg.sender], "options_market: not enough cash"
+    is_closing: bool = ledger.position[msg.sender][offer.series_id] < 0
+    cash_before: uint256 = ledger.cash[msg.sender]
+    initial_before: uint256 = margin._requirement(msg.sender, scenario).initial if is_closing else 0
     self.offers[offer_id].size = offer.size - size
     ledger.cash[msg.sender] -= cost
     ledger.cash[offer.seller] += cost
     ledger._move(offer.seller, offer.series_id, -convert(size, int256))
     ledger._move(msg.sender, offer.series_id, convert(size, int256))
     margin._check_initial_margin(offer.seller, scenario)
-    margin._check_initial_margin(msg.sender, scenario)
+    if is_closing:
+        margin._check_reduction(msg.sender, scenario, cash_before, initial_before)
+    else:
+        margin._check_initial_margin(msg.sender, scenario)
     log Bought(offer_id=offer_id, buyer=msg.sender, series_id=offer.series_id, size=size, paid=cost)
 
 

@@ -4,7 +4,7 @@
 # pragma nonreentrancy on
 """
 @title Prices from a Chainlink AggregatorV3 feed
-@license GPL-3.0-or-later
+@license AGPL-3.0-only
 @notice Prices are the feed's answers in its own decimals; strikes share them.
 """
 

@@ -8,8 +8,9 @@
 @notice The steward holds the setter role on each protocol. A change names the sequence and the hash of the
         live values it was computed for, keeps every value inside corridor, step and cooldown, moves coupled
         parameters together, calls only whitelisted selectors, and is read back afterwards: all of it holds or
-        nothing happens. It never clamps. A rollback restores the newest version that outlived its probation.
-        Governance (the default admin role) sets the limits, a keeper proposes, a guardian can only pause.
+        nothing happens. It never clamps. A rollback restores the newest version that outlived its probation,
+        and only undoes what the steward itself did. Governance (the default admin role) sets the limits and
+        may make the live values a proven version, a keeper proposes, a guardian can only pause.
 """
 
 from snekmate.auth import access_control
@@ -50,6 +51,13 @@ event RolledBack:
     state_hash: bytes32
 
 
+event Rebased:
+    market: indexed(bytes32)
+    sequence: indexed(uint256)
+    values: DynArray[uint256, MAX_PARAMETERS]
+    state_hash: bytes32
+
+
 struct Call:
     target: address
     data: Bytes[MAX_CALL_DATA]
@@ -81,6 +89,9 @@ MAX_CALLS: constant(uint256) = 8
 MAX_CALL_DATA: constant(uint256) = 260
 MAX_REASON: constant(uint256) = 512
 
+# @notice Longest probation of a market in seconds.
+MAX_PROBATION: public(constant(uint256)) = 30 * 86_400
+
 # @notice May apply changes and roll back.
 KEEPER_ROLE: public(constant(bytes32)) = keccak256("KEEPER_ROLE")
 
@@ -94,7 +105,8 @@ probation: public(HashMap[bytes32, uint256])
 sequence: public(HashMap[bytes32, uint256])
 
 _versions: HashMap[bytes32, HashMap[uint256, Version]]
-# The newest version before the current one that had outlived its probation.
+# The newest proven version. It is the current one only after activation and rebase, which prove it at once; a
+# version that outlives its probation is noted here when the next one follows it.
 _last_proven: HashMap[bytes32, uint256]
 
 
@@ -133,19 +145,34 @@ def unpause():
 def activate(market: bytes32, probation: uint256):
     """
     @notice Take the live values as version 0 and start to take changes. Governance only.
-    @param probation Seconds a later version must have been live to become one that a rollback restores.
+    @param probation Seconds a later version must have been live to become one that a rollback restores, from
+            1 second to 30 days.
     """
     risk_policies._check_governance()
     risk_policies._check_not_active(market)
+    assert probation > 0 and probation <= MAX_PROBATION, "risk_steward: probation out of range"
     assert len(risk_policies._policies[market]) > 0, "risk_steward: no parameters"
-    live: DynArray[uint256, MAX_PARAMETERS] = risk_policies._read_all(market)
-    risk_policies._check_corridor(market, live)
-    risk_policies._check_invariants(market, live)
+    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within_limits(market)
     risk_policies.is_active[market] = True
     self.probation[market] = probation
     self._versions[market][0] = Version(values=live, applied_at=block.timestamp)
     hash: bytes32 = risk_policies._hash(market, live)
     log Activated(market=market, probation=probation, values=live, state_hash=hash)
+
+
+@external
+def rebase(market: bytes32):
+    """
+    @notice Take the live values as a new version, proven at once: what governance changed on the protocol
+            itself becomes what a rollback restores. Governance only.
+    """
+    risk_policies._check_governance()
+    risk_policies._check_active(market)
+    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within_limits(market)
+    self._store(market, live)
+    self._last_proven[market] = self.sequence[market]
+    hash: bytes32 = risk_policies._hash(market, live)
+    log Rebased(market=market, sequence=self.sequence[market], values=live, state_hash=hash)
 
 
 @external
@@ -186,7 +213,8 @@ def rollback(
 ):
     """
     @notice Restore exactly the last good version, as a new version. Keeper only, also while paused: it can
-            bring about nothing else. Steps and cooldowns are waived, corridor and invariants are not.
+            bring about nothing else, and nothing at all once someone else has changed the protocol. Steps and
+            cooldowns are waived, corridor and invariants are not.
     @param sequence The current version's number plus one.
     @param state_hash Hash of the live values that are to be undone.
     @param calls Calls that bring the last good values about, in order.
@@ -194,6 +222,8 @@ def rollback(
     @param deadline Last Unix second at which the rollback may be applied.
     """
     live: DynArray[uint256, MAX_PARAMETERS] = self._check_binding(market, sequence, state_hash, deadline)
+    left: DynArray[uint256, MAX_PARAMETERS] = self._versions[market][self.sequence[market]].values
+    assert risk_policies._hash(market, left) == state_hash, "risk_steward: changed behind the steward"
     restored: uint256 = self._last_good(market)
     good: DynArray[uint256, MAX_PARAMETERS] = self._versions[market][restored].values
     assert risk_policies._hash(market, good) != state_hash, "risk_steward: already at the last good version"
@@ -293,9 +323,29 @@ def _execute(
         assert after[id] == expected[id], "risk_steward: value not in place"
         risk_policies.last_changed[market][id] = block.timestamp
     self._last_proven[market] = self._last_good(market)
-    self.sequence[market] += 1
-    self._versions[market][self.sequence[market]] = Version(values=after, applied_at=block.timestamp)
+    self._store(market, after)
     return risk_policies._hash(market, after)
+
+
+@internal
+def _store(market: bytes32, values: DynArray[uint256, MAX_PARAMETERS]):
+    """
+    @dev Make the next version.
+    """
+    self.sequence[market] += 1
+    self._versions[market][self.sequence[market]] = Version(values=values, applied_at=block.timestamp)
+
+
+@internal
+@view
+def _read_within_limits(market: bytes32) -> DynArray[uint256, MAX_PARAMETERS]:
+    """
+    @dev Live values. Throws unless they keep corridor and invariants.
+    """
+    live: DynArray[uint256, MAX_PARAMETERS] = risk_policies._read_all(market)
+    risk_policies._check_corridor(market, live)
+    risk_policies._check_invariants(market, live)
+    return live
 
 
 @internal
@@ -318,10 +368,8 @@ def _call(market: bytes32, call: Call):
 @view
 def _last_good(market: bytes32) -> uint256:
     """
-    @dev The current version once it has outlived its probation, before that the newest one that had.
+    @dev The current version once it is proven, before that the newest one that was.
     """
     current: uint256 = self.sequence[market]
-    if current == 0:
-        return 0
     age: uint256 = block.timestamp - self._versions[market][current].applied_at
     return current if age >= self.probation[market] else self._last_proven[market]

@@ -69,6 +69,7 @@ class Story:
     forecaster: FaultyForecaster
     executor: CorruptingExecutor | None = None
     title: str = ""
+    told: int = 0
     played: list[Day] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
@@ -96,16 +97,17 @@ class Story:
         return outcome
 
     async def note(self, bar: Bar, outcome: Outcome | str, vol_factor: float = 1.0) -> None:
-        """Show a day and keep it for the plots."""
+        """Show a day and keep it for the plots: a line for every change on chain, the last one with the outcome."""
+        changes = (await self.world.changes())[self.told :]
+        self.told += len(changes)
+        for change in changes[:-1]:
+            await self._line(bar, vol_factor, change.values, f"{change.kind} applied: version {change.sequence}")
         text = outcome if isinstance(outcome, str) else describe(outcome)
-        day = Day(
-            datetime.fromtimestamp(bar.start, UTC).date().isoformat(),
-            bar.close,
-            (bar.iv or 0.0) * vol_factor,
-            await self.world.parameters(),
-            await self.published(),
-            text,
-        )
+        await self._line(bar, vol_factor, await self.world.parameters(), text)
+
+    async def _line(self, bar: Bar, vol_factor: float, values: tuple[int, ...], text: str) -> None:
+        date = datetime.fromtimestamp(bar.start, UTC).date().isoformat()
+        day = Day(date, bar.close, (bar.iv or 0.0) * vol_factor, values, await self.published(), text)
         self.played.append(day)
         self.console.print(
             f"  {day.date}  S&P {day.spot:8.2f}  VIX {100 * day.vol:6.2f}  {text}", highlight=False, markup=False

@@ -1,5 +1,7 @@
 """Liquidation auctions: who, when, how much, and at what discount."""
 
+from math import isqrt
+
 import boa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,19 +9,20 @@ from hypothesis import strategies as st
 
 DAY = 86_400
 MONEY = 10**6
+PRICE = 10**8
 SIZE = 10**18
 
 
 @pytest.fixture
 def short(world):
-    """A one-year call at 2,200 with 1,300 of cash: liquidatable from a spot of about 2,365."""
+    """A one-year call at 2,200 with 1,300 of cash: liquidatable from a spot of about 2,190."""
     world.fund(world.liquidator, 100_000)
     return world.short(1_300, strike=2_200, days=365)
 
 
 @pytest.fixture
 def auction(world, short):
-    """The short's account under auction: 1,300 of cash against a liquidation margin of about 1,343."""
+    """The short's account under auction: 1,300 of cash, a mark of 968, a liquidation margin of about 1,633."""
     world.post(2_400)
     world.market.start_auction(world.seller)
     return short
@@ -185,8 +188,72 @@ def test_liquidate__no_auction__reverts(world, short):
 
 def test_liquidate__recovered_account__reverts(world, auction):
     world.post(2_000)
-    with boa.reverts("options_market: account not liquidatable"):
+    with boa.reverts("options_market: account has recovered"):
         liquidate(world, auction)
+
+
+def to_equity(world, equity):
+    """Fund the seller up to an equity in collateral units."""
+    world.fund(world.seller, (equity - world.market.cash(world.seller)) / MONEY)
+
+
+def test_liquidate__between_liquidation_and_maintenance_margin__goes_on_in_a_running_auction(world, auction):
+    state = world.market.health(world.seller)
+    to_equity(world, state.maintenance_margin - 1)
+    assert not world.market.health(world.seller).liquidatable
+    liquidate(world, auction, SIZE // 100)
+    assert world.market.position(world.seller, auction) == -SIZE * 99 // 100
+
+
+def test_liquidate__at_maintenance_margin__reverts(world, auction):
+    to_equity(world, world.market.health(world.seller).maintenance_margin)
+    with boa.reverts("options_market: account has recovered"):
+        liquidate(world, auction, SIZE // 100)
+
+
+@pytest.mark.usefixtures("short")
+def test_start_auction__between_liquidation_and_maintenance_margin__reverts(world):
+    world.post(2_400)
+    to_equity(world, world.market.health(world.seller).maintenance_margin - 1)
+    with boa.reverts("options_market: account not liquidatable"):
+        world.market.start_auction(world.seller)
+
+
+def test_liquidate__discount_would_eat_the_equity_above_the_mark__is_paid_what_keeps_health(world, auction):
+    world.post(2_600)
+    # 1,300 against a mark of 400 + 832 = 1,232; at the full discount the part taken is paid at 1.1 times its mark.
+    with boa.env.anchor():
+        liquidate(world, auction)
+    wait(world, 3_600, 2_600)
+    before, (mark, _) = world.market.health(world.seller), call_margins(2_600, 3_600, SIZE // 2)
+    liquidate(world, auction)
+    after = world.market.health(world.seller)
+    assert mark < before.equity - after.equity < mark * 11 // 10
+    assert after.equity * before.liquidation_margin >= before.equity * after.liquidation_margin
+    assert (after.equity - 1) * before.liquidation_margin < before.equity * after.liquidation_margin
+
+
+def test_liquidate__equity_below_the_mark__may_worsen_health(world, auction):
+    wait(world, 3_600, 2_700)
+    before = world.market.health(world.seller)
+    liquidate(world, auction)
+    after = world.market.health(world.seller)
+    assert after.equity * before.liquidation_margin < before.equity * after.liquidation_margin
+
+
+def test_liquidate__short_with_the_higher_mark_share__reverts_and_the_other_one_succeeds(world):
+    world.fund(world.liquidator, 100_000)
+    world.fund(world.seller, 5_000)
+    deep, flat = world.list_series(500, days=365), world.list_series(2_000, days=365)
+    world.trade(deep)
+    world.trade(flat)
+    # Marks of 2,320 and 820 of intrinsic value, each with 902.4 of time value, and equal cushions.
+    world.post(2_820)
+    world.market.start_auction(world.seller)
+    assert 4_944_800_000 < world.market.cash(world.seller) == 5_000 * MONEY
+    with boa.env.anchor(), boa.reverts("options_market: liquidation worsens health"):
+        liquidate(world, deep)
+    liquidate(world, flat)
 
 
 def test_liquidate__own_account__reverts(world, auction):
@@ -245,8 +312,17 @@ def test_liquidate__liquidator_with_the_long__nets(world, auction):
 
 
 def test_liquidate__account_healthy_afterwards__ends_the_auction(world, auction):
+    world.post(2_300)
     liquidate(world, auction)
     assert world.market.health(world.seller).auction_started_at == 0
+
+
+def test_liquidate__account_above_liquidation_but_below_maintenance_margin__keeps_the_auction(world, auction):
+    world.post(2_390)
+    liquidate(world, auction)
+    state = world.market.health(world.seller)
+    assert state.liquidation_margin <= state.equity < state.maintenance_margin
+    assert state.auction_started_at != 0
 
 
 def test_liquidate__account_still_under_water__keeps_the_auction(world, auction):
@@ -262,6 +338,24 @@ def test_end_auction__recovered_account__ends(world):
 
 
 @pytest.mark.usefixtures("auction")
+def test_end_auction__at_maintenance_margin__ends_and_a_unit_less_reverts(world):
+    to_equity(world, world.market.health(world.seller).maintenance_margin - 1)
+    with boa.reverts("options_market: account has not recovered"):
+        world.market.end_auction(world.seller)
+    world.fund(world.seller, 1 / MONEY)
+    world.market.end_auction(world.seller)
+    assert world.market.health(world.seller).auction_started_at == 0
+
+
+def test_end_auction__only_an_expired_short_left__ends(world, auction):
+    boa.env.timestamp = world.market.series(auction).expiry
+    world.post(4_000)
+    assert world.market.health(world.seller).equity < world.market.health(world.seller).maintenance_margin
+    world.market.end_auction(world.seller)
+    assert world.market.health(world.seller).auction_started_at == 0
+
+
+@pytest.mark.usefixtures("auction")
 def test_end_auction__after_loosening__ends(world):
     world.market.set_shocks(1_000, 2_500, 8_000, sender=world.setter)
     world.market.end_auction(world.seller)
@@ -270,7 +364,7 @@ def test_end_auction__after_loosening__ends(world):
 
 @pytest.mark.usefixtures("auction")
 def test_end_auction__still_liquidatable__reverts(world):
-    with boa.reverts("options_market: account still liquidatable"):
+    with boa.reverts("options_market: account has not recovered"):
         world.market.end_auction(world.seller)
 
 
@@ -280,16 +374,34 @@ def test_end_auction__none_running__reverts(world):
         world.market.end_auction(world.seller)
 
 
+def call_margins(spot, elapsed, size):
+    """Mark value and liquidation margin of the fixture's call in collateral units, rounded as the contract does."""
+    years = -(-(365 * DAY - elapsed) * 10**36 // (365 * DAY))
+    root = isqrt(years - 1) + 1
+
+    def value(multiplier):
+        shocked = spot * PRICE * multiplier
+        unit = max(shocked - 2_200 * PRICE * 10_000, 0) - (-4 * shocked * 8_000 * root // 10**23)
+        return -(-size * unit // 10**24)
+
+    return value(10_000), value(10_000) + (value(13_000) - value(10_000)) * 7_000 // 10_000
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(price=st.integers(2_400, 20_000), elapsed=st.integers(0, 7_000), share=st.integers(1, 100))
 def test_liquidate__any_price_and_time__conserves_cash_and_positions(world, auction, price, elapsed, share):
     with boa.env.anchor():
         wait(world, elapsed, price)
         before = world.cash_and_pools()
-        liquidate(world, auction, SIZE // 2 * share // 100)
+        state, size = world.market.health(world.seller), SIZE // 2 * share // 100
+        part, rest = call_margins(price, elapsed, size), call_margins(price, elapsed, SIZE - size)
+        paid = min(part[0] * (10_000 + min(elapsed, 3_600) * 1_000 // 3_600) // 10_000, state.equity)
+        assert state.liquidation_margin == call_margins(price, elapsed, SIZE)[1]
+        if state.equity >= call_margins(price, elapsed, SIZE)[0]:
+            paid = min(paid, state.equity + (-state.equity * rest[1] // state.liquidation_margin))
+        liquidate(world, auction, size)
         event = world.market.get_logs()[0]
-        discount = min(elapsed, 3_600) * 1_000 // 3_600
-        assert event.paid == min(event.mark * (10_000 + discount) // 10_000, 1_300 * MONEY)
+        assert (event.mark, event.paid) == (part[0], paid)
         assert world.market.cash(world.seller) == 1_300 * MONEY - event.paid
         assert world.cash_and_pools() == before == world.token.balanceOf(world.market.address)
         people = (world.seller, world.buyer, world.liquidator)

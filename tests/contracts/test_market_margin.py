@@ -19,14 +19,20 @@ RAMP = 3_600
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def exact_margin(spot, strike, is_call, size, seconds, up, down, vol):
-    """Margin in collateral units before rounding; spot and strike in price units, parameters in basis points."""
-    multiplier = Fraction(10_000 + up, 10_000) if is_call else Fraction(10_000 - down, 10_000)
+def exact_value(spot, strike, is_call, size, seconds, shock, vol):
+    """Value in collateral units before rounding; spot and strike in price units, parameters in basis points."""
+    multiplier = Fraction(10_000 + shock, 10_000) if is_call else Fraction(10_000 - shock, 10_000)
     shocked = Fraction(spot, PRICE) * multiplier
     intrinsic = shocked - Fraction(strike, PRICE) if is_call else Fraction(strike, PRICE) - shocked
     root = Fraction(isqrt(seconds * 10**60 // (365 * DAY)), 10**30)
     time_value = Fraction(4, 10) * shocked * Fraction(vol, 10_000) * root
     return Fraction(size, SIZE) * (max(intrinsic, 0) + time_value) * MONEY
+
+
+def exact_margin(spot, strike, is_call, size, seconds, shock, vol):
+    """Initial margin and mark value, likewise."""
+    mark = exact_value(spot, strike, is_call, size, seconds, 0, vol)
+    return max(exact_value(spot, strike, is_call, size, seconds, shock, vol), mark), mark
 
 
 def black_scholes(spot, strike, is_call, years, vol):
@@ -49,9 +55,7 @@ def black_scholes(spot, strike, is_call, years, vol):
     down=st.integers(0, 9_999),
     vol=st.integers(0, 50_000),
 )
-def test_initial_margin__any_short__is_the_formula_rounded_up(
-    world, spot, moneyness, is_call, size, seconds, up, down, vol
-):
+def test_margins__any_short__are_the_formula_rounded_up(world, spot, moneyness, is_call, size, seconds, up, down, vol):
     with boa.env.anchor():
         strike = max(spot * moneyness // 100, 1)
         world.market.set_shocks(up, down, vol, sender=world.setter)
@@ -61,12 +65,69 @@ def test_initial_margin__any_short__is_the_formula_rounded_up(
         series = world.market.create_series(boa.env.timestamp + seconds, strike, is_call)
         world.market.buy(world.market.write(series, size, 0, sender=world.seller), size, sender=world.buyer)
         state = world.market.health(world.seller)
-        exact = exact_margin(spot, strike, is_call, size, seconds, up, down, vol)
+        exact, mark = exact_margin(spot, strike, is_call, size, seconds, up if is_call else down, vol)
         # The unit value is rounded up at 1e-12 of the quote currency, the amount at one collateral unit.
         slack = Fraction(size, SIZE) * Fraction(2, 10**12) * MONEY + exact / 10**17 + 1
         assert exact <= state.initial_margin <= exact + slack
-        assert state.maintenance_margin == state.initial_margin * 8_000 // 10_000
-        assert state.liquidation_margin == state.initial_margin * 7_000 // 10_000
+        for margin, share in ((state.maintenance_margin, 8_000), (state.liquidation_margin, 7_000)):
+            expected = mark + (exact - mark) * share / 10_000
+            assert expected - 1 - slack * share / 10_000 <= margin <= expected + 2 * slack
+        # The two margins lie on one line from the mark to the initial margin, each rounded down.
+        drop = state.initial_margin - state.maintenance_margin
+        assert abs(2 * (state.initial_margin - state.liquidation_margin) - 3 * drop) <= 3
+
+
+@EXAMPLES
+@given(
+    strikes=st.lists(st.tuples(st.integers(500, 8_000), st.booleans(), st.integers(1, 365)), min_size=1, max_size=4),
+    shocks=st.tuples(st.integers(0, 20_000), st.integers(0, 9_999), st.integers(0, 30_000)),
+    shares=st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)),
+    elapsed=st.integers(0, RAMP),
+)
+def test_margins__any_shorts_and_ramps__are_ordered_down_to_the_mark(world, strikes, shocks, shares, elapsed):
+    with boa.env.anchor():
+        world.fund(world.seller, 10**9)
+        marks = []
+        for strike, is_call, days in strikes:
+            if world.market.series_id_of(boa.env.timestamp + days * DAY, strike * PRICE, is_call) == 0:
+                world.trade(world.list_series(strike, days=days, is_call=is_call))
+                marks.append((strike * PRICE, is_call, boa.env.timestamp + days * DAY))
+        world.market.set_shocks(*shocks, sender=world.setter)
+        world.market.set_liquidation(max(shares), min(shares), sender=world.setter)
+        boa.env.time_travel(seconds=elapsed)
+        vol = world.market.effective_parameter(VOL)
+        mark = sum(
+            exact_value(2_000 * PRICE, strike, is_call, SIZE, expiry - boa.env.timestamp, 0, vol)
+            for strike, is_call, expiry in marks
+        )
+        state = world.market.health(world.seller)
+        assert state.initial_margin >= state.maintenance_margin >= state.liquidation_margin >= mark
+
+
+def test_margins__put_far_out_of_the_money__are_its_mark_without_a_cushion(world):
+    world.short(5_000, strike=500, days=365, is_call=False)
+    state = world.market.health(world.seller)
+    # .4 · 2,000 · .8 · 1 at the spot as it is; only three quarters of that at the shocked one.
+    assert state.initial_margin == state.maintenance_margin == state.liquidation_margin == 640 * MONEY
+
+
+def test_margins__priced_short_beside_a_live_one__adds_what_it_owes_and_no_cushion(world):
+    world.fund(world.seller, 10_000)
+    expired, live = world.list_series(2_000, days=1), world.list_series(2_200, days=365)
+    world.trade(expired)
+    world.trade(live)
+    alone = world.market.health(world.seller)
+    world.expire(expired, 2_000)
+    world.post(2_000)
+    settled = world.market.health(world.seller)
+    world.market.settle(world.seller, expired)
+    assert tuple(settled)[1:5] == tuple(world.market.health(world.seller))[1:5]
+    assert settled.liquidation_margin < alone.liquidation_margin
+
+
+def test_margins__priced_short__counts_what_it_owes_in_every_margin(world):
+    world.expire(world.short(5_000, days=1), 2_300)
+    assert tuple(world.market.health(world.seller))[2:6] == (300 * MONEY, 300 * MONEY, 300 * MONEY, False)
 
 
 @EXAMPLES
@@ -109,8 +170,9 @@ def test_health__exact_numbers_at_the_initial_parameters__match_a_hand_computati
     state = world.market.health(world.seller)
     # 2,000 · 1.3 - 2,200 = 400 of intrinsic value; .4 · 2,600 · .8 · 1 = 832 of time value.
     assert state.initial_margin == 1_232 * MONEY
-    assert state.maintenance_margin == 985_600_000
-    assert state.liquidation_margin == 862_400_000
+    # The mark is .4 · 2,000 · .8 · 1 = 640 of time value; .8 and .7 of the cushion of 592.
+    assert state.maintenance_margin == 1_113_600_000
+    assert state.liquidation_margin == 1_054_400_000
     assert (state.equity, state.liquidatable, state.auction_started_at) == (5_000 * MONEY, False, 0)
 
 
@@ -299,11 +361,12 @@ def test_ramp__tightening__binds_new_positions_at_once_and_open_ones_later(world
     world.market.set_shocks(5_000, 2_500, 8_000, sender=world.setter)
     at_once = world.market.health(world.seller)
     assert at_once.initial_margin == (3_000 - 2_200 + 960) * MONEY
-    assert at_once.maintenance_margin == 985_600_000
+    assert at_once.maintenance_margin == 1_113_600_000
     boa.env.time_travel(seconds=RAMP)
     later = world.market.health(world.seller)
     assert later.initial_margin > 1_700 * MONEY > at_once.maintenance_margin
-    assert later.maintenance_margin == later.initial_margin * 8_000 // 10_000
+    mark = exact_value(2_000 * PRICE, 2_200 * PRICE, True, SIZE, 365 * DAY - RAMP, 0, 8_000)
+    assert later.maintenance_margin == pytest.approx(float(mark + (later.initial_margin - mark) * 8 / 10), abs=2)
 
 
 def test_ramp__no_duration__takes_effect_at_once(world, deployers):

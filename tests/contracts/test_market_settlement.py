@@ -91,6 +91,57 @@ def test_settle_price__price_not_positive__reverts(world, price):
         world.market.settle_price(series, world.post(price))
 
 
+def test_settle_price_by_owner__grace_over__fixes_the_price_and_says_it_was_the_owner(world):
+    series = world.short(5_000, days=1)
+    boa.env.timestamp = world.market.series(series).expiry + world.market.SETTLEMENT_GRACE()
+    world.market.settle_price_by_owner(series, 2_300 * PRICE, sender=world.owner)
+    event = world.market.get_logs()[-1]
+    assert type(event).__name__ == "SeriesPricedByOwner"
+    assert (event.series_id, event.owner, event.price) == (series, world.owner, 2_300 * PRICE)
+    for account in (world.seller, world.buyer):
+        world.market.settle(account, series)
+    assert (world.market.cash(world.seller), world.market.cash(world.buyer)) == (4_700 * MONEY, 300 * MONEY)
+
+
+def test_settle_price_by_owner__a_second_before_the_grace_is_over__reverts(world):
+    series = world.short(5_000, days=1)
+    boa.env.timestamp = world.market.series(series).expiry + 3 * DAY - 1
+    with boa.reverts("options_market: settlement grace not over"):
+        world.market.settle_price_by_owner(series, 2_300 * PRICE, sender=world.owner)
+
+
+def test_settle_price__grace_over_without_the_owner__still_takes_the_oracle_round(world):
+    series = world.short(5_000, days=1)
+    boa.env.time_travel(seconds=5 * DAY)
+    world.market.settle_price(series, world.post(2_300))
+    assert world.market.series(series).settlement_price == 2_300 * PRICE
+
+
+@pytest.mark.parametrize("who", ["setter", "seller"])
+def test_settle_price_by_owner__anyone_else__reverts(world, who):
+    series = world.short(5_000, days=1)
+    boa.env.time_travel(seconds=5 * DAY)
+    with boa.reverts("ownable: caller is not the owner"):
+        world.market.settle_price_by_owner(series, 2_300 * PRICE, sender=getattr(world, who))
+
+
+@pytest.mark.parametrize(("price", "reason"), [(0, "invalid price"), (10**27 + 1, "price too large")])
+def test_settle_price_by_owner__price_out_of_range__reverts(world, price, reason):
+    series = world.short(5_000, days=1)
+    boa.env.time_travel(seconds=5 * DAY)
+    with boa.reverts(f"options_market: {reason}"):
+        world.market.settle_price_by_owner(series, price, sender=world.owner)
+
+
+def test_settle_price_by_owner__price_already_fixed_or_no_such_series__reverts(world):
+    series = world.short(5_000, days=1)
+    world.expire(series, 2_300)
+    boa.env.time_travel(seconds=5 * DAY)
+    for series_id, reason in ((series, "price already fixed"), (7, "unknown series")):
+        with boa.reverts(f"options_market: {reason}"):
+            world.market.settle_price_by_owner(series_id, PRICE, sender=world.owner)
+
+
 @pytest.mark.parametrize(("is_call", "price", "payoff"), [(True, 2_300, 300), (False, 1_900, 100), (True, 2_000, 0)])
 def test_settle__solvent_series__pays_the_payoff(world, is_call, price, payoff):
     series = world.short(5_000, days=1, is_call=is_call)

@@ -219,6 +219,58 @@ def test_buy__buyer_with_a_short_left_below_initial_margin__reverts(world):
     assert world.market.positions_of(world.seller) == []
 
 
+def test_buy__part_of_a_short_back_below_initial_margin__succeeds_when_health_does_not_fall(world):
+    series = world.short(1_000)
+    world.fund(world.buyer, 5_000)
+    world.post(2_400)
+    before = world.market.health(world.seller)
+    assert before.equity < before.initial_margin
+    world.trade(series, size=0.5, premium=1_000, seller=world.buyer, buyer=world.seller)
+    after = world.market.health(world.seller)
+    assert (after.equity, world.market.position(world.seller, series)) == (500 * MONEY, -SIZE // 2)
+    assert after.equity < after.initial_margin
+    assert after.equity * before.initial_margin >= before.equity * after.initial_margin
+
+
+def test_buy__part_of_a_short_back_below_initial_margin__reverts_when_health_falls(world):
+    series = world.short(1_000)
+    world.fund(world.buyer, 5_000)
+    world.post(2_400)
+    with boa.reverts("options_market: below initial margin"):
+        world.trade(series, size=0.5, premium=1_001, seller=world.buyer, buyer=world.seller)
+
+
+def test_buy__short_back_from_above_to_below_initial_margin__reverts(world):
+    series = world.short(5_000)
+    world.fund(world.buyer, 5_000)
+    with boa.reverts("options_market: below initial margin"):
+        world.trade(series, size=0.5, premium=9_900, seller=world.buyer, buyer=world.seller)
+    world.trade(series, size=0.5, premium=5_000, seller=world.buyer, buyer=world.seller)
+
+
+def test_buy__one_of_two_shorts_back_below_initial_margin__succeeds(world):
+    world.fund(world.seller, 2_500)
+    first, second = world.list_series(2_000), world.list_series(2_100)
+    for series in (first, second):
+        world.trade(series)
+    world.fund(world.buyer, 5_000)
+    world.post(2_500)
+    world.trade(first, premium=600, seller=world.buyer, buyer=world.seller)
+    state = world.market.health(world.seller)
+    assert state.equity >= state.initial_margin > 0
+
+
+def test_buy__short_back_beside_an_expired_one_without_price__reverts(world):
+    world.fund(world.seller, 5_000)
+    expired, live = world.list_series(2_000, days=1), world.list_series(2_000)
+    for series in (expired, live):
+        world.trade(series)
+    boa.env.time_travel(seconds=DAY)
+    world.post(2_000)
+    with boa.reverts("options_market: expired short awaits its price"):
+        world.trade(live, seller=world.buyer, buyer=world.seller)
+
+
 def test_buy__back_a_short__closes_it_and_frees_the_margin(world):
     series = world.short(5_000)
     world.trade(series, seller=world.buyer, buyer=world.seller)

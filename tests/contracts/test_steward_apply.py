@@ -309,5 +309,5 @@ def activate_one(guard, target, getter):
     with boa.env.prank(guard.governance):
         steward.add_parameter(market, policy)
         steward.allow_call(market, target.address, guard.selector(), True)
-        steward.activate(market, 0)
+        steward.activate(market, 1)
     return market

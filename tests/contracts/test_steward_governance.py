@@ -34,6 +34,7 @@ def test_governance_functions__anyone_else__revert(guard, who):
             (steward.allow_call, (market, target, b"abcd", True)),
             (steward.add_invariant, (market, 2, 3)),
             (steward.activate, (OTHER, 1)),
+            (steward.rebase, (market,)),
             (steward.unpause, ()),
         ):
             with boa.reverts("access_control: account is missing role"):
@@ -97,6 +98,20 @@ def test_activate__live_values__become_version_zero(guard):
 def test_activate__twice__reverts(guard):
     with boa.reverts("risk_steward: market already active"):
         guard.steward.activate(guard.market, 60, sender=guard.governance)
+
+
+@pytest.mark.parametrize("probation", [1, 30 * 86_400])
+def test_activate__probation_at_its_bounds__succeeds(guard, probation):
+    guard.register(OTHER)
+    guard.steward.activate(OTHER, probation, sender=guard.governance)
+    assert guard.steward.probation(OTHER) == probation
+
+
+@pytest.mark.parametrize("probation", [0, 30 * 86_400 + 1, 2**256 - 1])
+def test_activate__probation_beyond_its_bounds__reverts(guard, probation):
+    guard.register(OTHER)
+    with boa.reverts("risk_steward: probation out of range"):
+        guard.steward.activate(OTHER, probation, sender=guard.governance)
 
 
 def test_activate__no_parameters__reverts(guard):

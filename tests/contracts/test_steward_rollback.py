@@ -54,19 +54,85 @@ def test_rollback__event__names_the_restored_version(guard):
     assert event.state_hash == guard.steward.state_hash(guard.market)
 
 
-def test_rollback__protocol_changed_behind_a_proven_version__restores_that_version(guard):
+@pytest.mark.parametrize("proven", [True, False])
+def test_rollback__protocol_changed_behind_a_version__reverts(guard, proven):
     guard.apply({3: 650})
-    boa.env.time_travel(seconds=PROBATION)
+    boa.env.time_travel(seconds=PROBATION if proven else 0)
     guard.knobs.turn(3, 999)
-    guard.rollback({3: 650})
-    assert guard.steward.get_logs()[-1].restored_sequence == 1
-    assert last_good(guard) == (1, [100, 100, 500, 650])
+    for values in ({3: 650}, {3: 600}):
+        with boa.reverts("risk_steward: changed behind the steward"):
+            guard.rollback(values)
+    assert guard.steward.values(guard.market) == [100, 100, 500, 999]
 
 
-def test_rollback__protocol_changed_behind_version_zero__restores_it(guard):
-    guard.knobs.turn(2, 1)
-    guard.rollback({2: 500})
+def test_rollback__protocol_changed_and_changed_back__restores_the_last_good_version(guard):
+    guard.apply({3: 650})
+    guard.knobs.turn(3, 999)
+    guard.knobs.turn(3, 650)
+    guard.rollback({3: 600})
     assert guard.steward.values(guard.market) == LIVE
+
+
+def test_rollback__protocol_changed_behind_version_zero__reverts(guard):
+    guard.knobs.turn(2, 1)
+    with boa.reverts("risk_steward: changed behind the steward"):
+        guard.rollback({2: 500})
+
+
+def test_rebase__protocol_changed_behind_the_steward__becomes_the_last_good_version_at_once(guard):
+    guard.apply({3: 650})
+    guard.knobs.turn(2, 400)
+    steward, market = guard.steward, guard.market
+    steward.rebase(market, sender=guard.governance)
+    event = steward.get_logs()[-1]
+    assert (event.market, event.sequence, event.values) == (market, 2, [100, 100, 400, 650])
+    assert event.state_hash == steward.state_hash(market)
+    assert tuple(steward.version(market, 2)) == ([100, 100, 400, 650], boa.env.timestamp)
+    assert last_good(guard) == (2, [100, 100, 400, 650])
+    with boa.reverts("risk_steward: already at the last good version"):
+        guard.rollback({})
+
+
+def test_rollback__change_after_a_rebase__restores_the_rebased_version(guard):
+    guard.knobs.turn(2, 400)
+    guard.steward.rebase(guard.market, sender=guard.governance)
+    guard.apply({3: 650})
+    guard.rollback({3: 600})
+    assert guard.steward.get_logs()[-1].restored_sequence == 1
+    assert guard.steward.values(guard.market) == [100, 100, 400, 600]
+
+
+def test_rebase__change_computed_before_it__no_longer_applies(guard):
+    arguments = guard.arguments({3: 650})
+    guard.steward.rebase(guard.market, sender=guard.governance)
+    with boa.reverts("risk_steward: wrong sequence"):
+        guard.steward.apply(*arguments, sender=guard.keeper)
+
+
+def test_apply__protocol_changed_behind_the_steward__stores_the_foreign_value_too(guard):
+    guard.knobs.turn(2, 400)
+    guard.apply({3: 650})
+    assert guard.steward.version(guard.market, 1).values == [100, 100, 400, 650]
+
+
+@pytest.mark.parametrize("who", ["keeper", "guardian"])
+def test_rebase__anyone_but_governance__reverts(guard, who):
+    with boa.reverts("access_control: account is missing role"):
+        guard.steward.rebase(guard.market, sender=getattr(guard, who))
+
+
+def test_rebase__market_not_active__reverts(guard):
+    other = keccak(b"other")
+    guard.register(other)
+    with boa.reverts("risk_steward: market not active"):
+        guard.steward.rebase(other, sender=guard.governance)
+
+
+@pytest.mark.parametrize(("to", "reason"), [(1_001, "value above corridor"), (499, "invariant broken")])
+def test_rebase__live_values_beyond_a_limit__reverts(guard, to, reason):
+    guard.knobs.turn(3, to)
+    with boa.reverts(f"risk_steward: {reason}"):
+        guard.steward.rebase(guard.market, sender=guard.governance)
 
 
 def test_rollback__nothing_to_undo__reverts(guard):
@@ -86,9 +152,10 @@ def test_rollback__twice__reverts(guard):
 
 
 def test_rollback__large_step_within_cooldown__is_allowed(guard):
-    guard.apply({3: 650})
-    guard.knobs.turn(2, 1)
-    guard.rollback({2: 500, 3: 600})
+    guard.apply({3: 700})
+    boa.env.time_travel(seconds=COOLDOWN - 1)
+    guard.steward.set_limits(guard.market, 3, (0, 1_000, 1, 1, COOLDOWN), sender=guard.governance)
+    guard.rollback({3: 600})
     assert guard.steward.values(guard.market) == LIVE
 
 

@@ -13,12 +13,12 @@ import threading
 
 import pytest
 from pydantic import SecretStr
-from trials import GENESIS, MARKET, PAGE, SPOT, Ended, Trial, open_book
+from trials import GENESIS, MARKET, PAGE, SPOT, Ended, Trial, open_book, publish, readings, write_settings
 
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.deploy import Deployer
 from chain.rpc import Rpc
-from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
+from config.load import DEFAULT_SETTINGS, load_policies, load_protocol, load_settings
 from keeper.broker import local_broker
 from keeper.cli import main
 from keeper.journal import Journal
@@ -93,6 +93,15 @@ def broker():
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+@pytest.fixture
+def config(trial, broker, tmp_path, monkeypatch):
+    """Settings of a keeper whose feeds have a fresh quote each."""
+    monkeypatch.chdir(tmp_path)
+    path = write_settings(tmp_path, trial, broker)
+    asyncio.run(publish(load_settings(path, {}), *readings(trial)))
+    return path
 
 
 @pytest.fixture

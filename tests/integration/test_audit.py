@@ -6,26 +6,23 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from trials import CALM, MARKET, TIGHT, decide, keeper_of, scripted
+from trials import CALM, MARKET, TIGHT, audited, decide, keeper_of, scripted
 
 from keeper.audit import audit
 from keeper.demo.faults import CorruptingExecutor
 from keeper.journal import EntryKind, Journal
 from keeper.messages import Applied
+from keeper.verify import Agreement
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
-
-
-async def audited(keeper, trial):
-    return await audit(keeper.settings, trial.deployment, {MARKET: trial.protocol})
 
 
 async def test_audit__nothing_happened__holds_with_no_changes(trial, tmp_path):
     async with keeper_of(trial, tmp_path, CALM) as keeper:
         await decide(keeper, trial)
         report = await audited(keeper, trial)
-    assert (report.ok, report.changes) == (True, 0)
+    assert (report.ok, report.chain) == (True, Agreement(own=0, foreign=0, before=0))
 
 
 async def test_audit__change_and_rollback__accounts_for_both(trial, tmp_path):
@@ -33,8 +30,11 @@ async def test_audit__change_and_rollback__accounts_for_both(trial, tmp_path):
         await decide(keeper, trial)
         await keeper.pipelines[0].roll_back("a test asks for it")
         report = await audited(keeper, trial)
-    assert (report.ok, report.changes) == (True, 2)
-    assert "all 2 changes on chain" in report.sentence()
+    assert (report.ok, report.chain) == (True, Agreement(own=2, foreign=0, before=0))
+    assert report.sentence().endswith(
+        "It accounts for every change on chain: 2 made from this journal, 0 by other keepers, 0 before it began."
+    )
+    assert report.document()["changes"] == {"own": 2, "foreign": 0, "before": 0}
 
 
 async def test_audit__wrong_value_that_was_noticed__holds(trial, tmp_path):
@@ -42,18 +42,38 @@ async def test_audit__wrong_value_that_was_noticed__holds(trial, tmp_path):
         keeper.executor.armed = True
         await decide(keeper, trial)
         report = await audited(keeper, trial)
-    assert (report.ok, report.changes) == (True, 2)
+    assert (report.ok, report.chain) == (True, Agreement(own=2, foreign=0, before=0))
 
 
-async def test_audit__changes_older_than_the_journal__need_no_row(trial, tmp_path):
-    for folder in (tmp_path / "first", tmp_path / "second"):
+@pytest.fixture
+def folders(tmp_path):
+    """A folder each for two keepers who know nothing of each other."""
+    both = tmp_path / "ours", tmp_path / "theirs"
+    for folder in both:
         folder.mkdir()
-    async with keeper_of(trial, tmp_path / "first", TIGHT) as keeper:
-        assert isinstance(await decide(keeper, trial), Applied)
-    async with keeper_of(trial, tmp_path / "second", CALM) as keeper:
-        await decide(keeper, trial)
-        report = await audited(keeper, trial)
-    assert (report.ok, report.changes) == (True, 1)
+    return both
+
+
+async def test_audit__changes_older_than_the_journal__are_counted_as_before_it(trial, folders):
+    async with keeper_of(trial, folders[1], TIGHT) as theirs:
+        assert isinstance(await decide(theirs, trial), Applied)
+    async with keeper_of(trial, folders[0], CALM) as ours:
+        await decide(ours, trial)
+        report = await audited(ours, trial)
+    assert (report.ok, report.chain) == (True, Agreement(own=0, foreign=0, before=1))
+
+
+async def test_audit__another_keepers_change__is_missing_until_it_was_seen(trial, folders):
+    async with keeper_of(trial, folders[0], CALM) as ours, keeper_of(trial, folders[1], TIGHT) as theirs:
+        await decide(ours, trial)
+        await decide(theirs, trial)
+        missing = await audited(ours, trial)
+        await decide(ours, trial)
+        report = await audited(ours, trial)
+    assert not missing.ok
+    assert missing.document()["changes"] is None
+    assert "has no row" in missing.sentence()
+    assert (report.ok, report.chain) == (True, Agreement(own=0, foreign=1, before=0))
 
 
 async def test_audit__applied_row_whose_change_was_reorged_away__names_the_row(trial, tmp_path):
@@ -77,8 +97,8 @@ async def test_audit__journal_cut_off_at_the_end__misses_the_change(trial, tmp_p
             database.commit()
         report = await audited(keeper, trial)
         assert (report.rows.ok, report.ok) == (True, False)
-        assert report.disagreement.row is None
-        assert "has no applied row" in report.sentence()
+        assert report.chain.row is None
+        assert "has no row" in report.sentence()
 
 
 async def test_audit__row_rewritten__is_named_and_the_chain_is_not_asked(trial, tmp_path):
@@ -91,7 +111,7 @@ async def test_audit__row_rewritten__is_named_and_the_chain_is_not_asked(trial, 
         database.execute("UPDATE journal SET market = 'NDX' WHERE id = ?", (row,))
         database.commit()
     report = await audit(settings, trial.deployment, {MARKET: trial.protocol})
-    assert (report.ok, report.rows.first_bad_row, report.changes) == (False, row, None)
+    assert (report.ok, report.rows.first_bad_row, report.chain) == (False, row, None)
     assert report.document()["first_bad_row"] == row
 
 

@@ -35,15 +35,6 @@ pytest_plugins = ["chains"]
 KEY = KEYS[1]
 
 
-@pytest.fixture
-def config(trial, broker, tmp_path, monkeypatch):
-    """Settings of a keeper whose feeds have a fresh quote each."""
-    monkeypatch.chdir(tmp_path)
-    path = write_settings(tmp_path, trial, broker)
-    asyncio.run(publish(load_settings(path, {}), *readings(trial)))
-    return path
-
-
 def journal_rows(folder, kind=None):
     async def read():
         journal = await Journal.open(f"sqlite:///{folder / 'keeper.db'}", lambda: 0)
@@ -253,7 +244,10 @@ def test_verify__untouched_journal__exits_0_and_counts_the_changes(command, conf
     ended = command("verify", "-c", config, "--json")
     document = json.loads(ended.out)
     assert ended.code == 0
-    assert (document["ok"], document["changes_on_chain"], document["first_bad_row"]) == (True, 1, None)
+    assert (document["ok"], document["first_bad_row"]) == (True, None)
+    assert document["changes"] == {"own": 1, "foreign": 0, "before": 0}
+    said = command("verify", "-c", config).out.replace("\n", " ")
+    assert "1 made from this journal, 0 by other keepers, 0 before it began" in said
 
 
 def test_verify__one_byte_of_the_journal_file_changed__exits_1_and_names_the_row(command, config, tmp_path):
@@ -283,7 +277,9 @@ def test_verify__change_on_chain_that_the_journal_lacks__exits_1(command, trial,
     assert command("verify", "-c", config).code == 0
     ended = command("verify", "-c", tmp_path / "ours" / "keeper.toml")
     assert ended.code == EXIT_FAILED
-    assert "1 of SPX on chain has no applied row" in ended.out.replace("\n", " ")
+    said = ended.out.replace("\n", " ")
+    assert "tune 1 of SPX on chain, 0x" in said
+    assert "has no row" in said
 
 
 def test_publish__into_a_broker__is_read_by_a_feed(command, trial, broker, tmp_path):

@@ -234,3 +234,32 @@ async def test_tick__endpoint_fails_while_finishing__refuses_every_market(trial,
         assert [outcome.reason for outcome in outcomes] == [Reason.ENDPOINT_FAILED]
         keeper.rpc.deaf = False
         assert isinstance(await decide(keeper, trial), NoChange)
+
+
+async def test_tick__endpoint_serves_another_chain_all_at_once__refuses_until_it_serves_ours_again(trial, tmp_path):
+    class Turncoat(Rpc):
+        away = False
+
+        async def batch(self, requests):
+            answers = await super().batch(requests)
+            return [
+                "0x1" if request[0] == "eth_chainId" and self.away else answer
+                for request, answer in zip(requests, answers, strict=True)
+            ]
+
+    async with keeper_of(trial, tmp_path, parts=scripted(TIGHT, open_rpc=Turncoat)) as keeper:
+        feed(keeper, *trial.quotes())
+        keeper.rpc.away = True
+        refused = (await keeper.tick())[0]
+        assert (type(refused), refused.reason) == (Rejected, Reason.ENDPOINT_FAILED)
+        assert "chain 1" in refused.detail
+        assert trial.nonce() == 0
+        keeper.rpc.away = False
+        assert isinstance((await keeper.tick())[0], Applied)
+
+
+async def test_open_keeper__key_without_the_keeper_role__is_a_config_error_and_no_start(trial, tmp_path):
+    with pytest.raises(ConfigError, match="does not hold the keeper role"):
+        async with keeper_of(trial, tmp_path, key=KEYS[2]):
+            pass
+    assert await lifecycle(tmp_path) == []

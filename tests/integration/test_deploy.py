@@ -54,7 +54,7 @@ def test_deploy__steward__holds_the_setter_role_the_limits_and_the_roles(trial):
     for name, column in (("minimum", 5), ("maximum", 6), ("max_step_up", 7), ("max_step_down", 8)):
         assert view[column] == [getattr(policies.limits[p.name], name) for p in protocol.parameters], name
     assert view[9] == [policies.limits[p.name].cooldown_seconds for p in protocol.parameters]
-    assert view[11] == [1, 1, 1, 2, 2, 0]
+    assert view[11] == [1, 1, 0, 2, 2, 0]
     assert trial.steward.functions.probation(MARKET_KEY).call() == policies.probation_seconds
     assert trial.market.functions.parameter_setter().call() == trial.steward.address
     has_role = trial.steward.functions.hasRole

@@ -79,7 +79,7 @@ async def test_append__rows_of_several_classes__come_back_equal_and_verify(
     journal: Journal, journal_url: str, sql: Any
 ) -> None:
     hostile = QuoteRefused("\0" + "é" * 5_000, QuoteFault.UNKNOWN_FEED, "\u2028", "{}" * 100_000)
-    bar = BarClosed("eth", Bar("SPX", 0, 86_400, 1.0, 2.0, 0.1 + 0.2, 1e300), 0.04, None)
+    bar = BarClosed("eth", Bar("SPX", 0, 86_400, 1.0, 2.0, 0.1 + 0.2, 1e300), (-0.04, 1e-300))
     messages = [*THREE_ROWS, ATTEMPT, hostile, bar]
     written = [await journal.append(message) for message in messages]
     assert [entry.message() for entry in written] == messages

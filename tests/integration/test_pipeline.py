@@ -5,36 +5,58 @@ from __future__ import annotations
 import math
 
 import pytest
-from trials import CALM, MARKET, SPOT, TIGHT, VOL, ScriptedForecaster, decide, feed, keeper_of, scripted
+from eth_account import Account
+from trials import (
+    CALM,
+    LOOSE,
+    SPOT,
+    TIGHT,
+    VOL,
+    audited,
+    decide,
+    feed,
+    incidents,
+    keeper_of,
+    refusal,
+    rows,
+    run_keeper,
+    scripted,
+)
 
 from chain.anvil import KEYS
+from chain.deploy import KEEPER_ROLE
 from chain.protocol import BindingError
 from chain.rpc import Rpc, Unreachable
 from keeper.daemon import Parts
 from keeper.demo.faults import CorruptingExecutor
-from keeper.journal import EntryKind
-from keeper.messages import Applied, DryRun, IncidentKind, NoChange, ProposalKind, Reason, Rejected
+from keeper.journal import EntryKind, Journal
+from keeper.messages import (
+    Applied,
+    DryRun,
+    IncidentKind,
+    NoChange,
+    ProposalKind,
+    Reason,
+    Rejected,
+)
+from keeper.verify import Agreement
+from keeper.watch import Promise
 from models.forecaster import DAY
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
 
 
-async def rows(keeper, kind):
-    return await keeper.journal.find(kind=kind, market=MARKET)
+APART = SPOT * 1.06
+"""A spot that the guard believes by itself, further from the oracle's than it may be."""
+
+PERSISTENT = 3
+"""`watch.persistence_ticks` as shipped."""
 
 
-async def incidents(keeper):
-    return [row.body["kind"] for row in await rows(keeper, EntryKind.INCIDENT)]
-
-
-async def refusal(keeper, trial, **quotes):
-    """Decide, and return the reason of the refusal, which must be the newest row."""
-    outcome = await decide(keeper, trial, **quotes)
-    newest = (await keeper.journal.find())[-1]
-    assert isinstance(outcome, Rejected), outcome
-    assert newest.message() == outcome
-    return outcome.reason
+async def rollbacks(keeper):
+    """Return how many rollbacks were proposed."""
+    return [row.body["kind"] for row in await rows(keeper, EntryKind.PROPOSAL)].count(ProposalKind.ROLLBACK)
 
 
 def untouched(trial):
@@ -50,10 +72,10 @@ async def test_tick__calm_market__is_no_change_and_sends_nothing(trial, tmp_path
     assert kinds == [EntryKind.LIFECYCLE, EntryKind.BASELINE, EntryKind.ASSESSMENT, EntryKind.NO_CHANGE]
 
 
-async def test_tick__tighter_forecast__applies_both_groups_whole(trial, tmp_path):
+async def test_tick__tighter_forecast_and_higher_vol__applies_every_group_whole(trial, tmp_path):
     before = trial.parameters()
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        outcome = await decide(keeper, trial)
+        outcome = await decide(keeper, trial, vol=0.2)
         kinds = [row.kind for row in await keeper.journal.find(after_id=2)]
     assert isinstance(outcome, Applied)
     assert outcome.values == trial.parameters()
@@ -113,9 +135,9 @@ async def test_tick__oracle_grows_old__is_stale_oracle(trial, tmp_path):
         assert isinstance(await decide(keeper, trial), Applied)
 
 
-async def test_tick__spot_far_from_the_oracle__is_feed_diverges_with_an_incident_and_no_rollback(trial, tmp_path):
+async def test_tick__spot_far_from_the_oracle__is_feed_diverges_with_an_incident(trial, tmp_path):
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        assert await refusal(keeper, trial, spot=SPOT * 1.06) is Reason.FEED_DIVERGES
+        assert await refusal(keeper, trial, spot=APART) is Reason.FEED_DIVERGES
         assert await incidents(keeper) == [IncidentKind.ORACLE_DIVERGED]
     assert untouched(trial)
 
@@ -180,22 +202,77 @@ async def test_roll_back__last_good_version_live__is_no_effect(trial, tmp_path):
     assert untouched(trial)
 
 
-async def test_tick__oracle_diverges_after_a_loosening_within_probation__restores_the_tighter_version(trial, tmp_path):
+async def loosened(keeper, trial):
+    """Let the keeper loosen within the steward's probation; return the parameters before, which a rollback restores."""
     before = trial.parameters()
-    loose = ((-0.02, 0.0155), 0.0268)
-    async with keeper_of(trial, tmp_path, loose) as keeper:
-        assert isinstance(await decide(keeper, trial, vol=0.125), Applied)
-        assert all(new <= old for new, old in zip(trial.parameters(), before, strict=True))
-        outcome = await decide(keeper, trial, spot=SPOT * 1.06, vol=0.125)
+    assert isinstance(await decide(keeper, trial), Applied)
+    assert all(new <= old for new, old in zip(trial.parameters(), before, strict=True))
+    return before
+
+
+async def test_tick__oracle_diverges_persistently_after_a_loosening__restores_the_tighter_version(trial, tmp_path):
+    async with keeper_of(trial, tmp_path, LOOSE) as keeper:
+        before = await loosened(keeper, trial)
+        for _ in range(PERSISTENT - 1):
+            assert await refusal(keeper, trial, spot=APART) is Reason.FEED_DIVERGES
+        outcome = await decide(keeper, trial, spot=APART)
     assert (type(outcome), outcome.kind) == (Applied, ProposalKind.ROLLBACK)
     assert trial.parameters() == before
+
+
+async def test_tick__oracle_diverges_a_tick_too_short_and_again_later__is_told_and_rolls_nothing_back(trial, tmp_path):
+    async with keeper_of(trial, tmp_path, LOOSE) as keeper:
+        await loosened(keeper, trial)
+        loose = trial.parameters()
+        for _ in range(2):
+            for _ in range(PERSISTENT - 1):
+                assert await refusal(keeper, trial, spot=APART) is Reason.FEED_DIVERGES
+            assert isinstance(await decide(keeper, trial), NoChange)
+        assert await incidents(keeper) == [IncidentKind.ORACLE_DIVERGED] * 2
+        assert await rollbacks(keeper) == 0
+    assert trial.parameters() == loose
+
+
+DOUBTFUL = {
+    "ten_times_the_last": (10 * SPOT, 0, Reason.FEED_JUMPED),
+    "out_of_range": (0.5, 0, Reason.FEED_OUT_OF_RANGE),
+    "stale_oracle": (APART, 90_010, Reason.STALE_ORACLE),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+async def test_tick__divergence_that_cannot_be_believed__is_no_incident_and_rolls_nothing_back(trial, tmp_path, case):
+    spot, seconds, reason = DOUBTFUL[case]
+    async with keeper_of(trial, tmp_path, LOOSE) as keeper:
+        await loosened(keeper, trial)
+        loose = trial.parameters()
+        trial.pass_time(seconds or 1)
+        assert [await refusal(keeper, trial, spot=spot) for _ in range(PERSISTENT + 1)] == [reason] * (PERSISTENT + 1)
+        assert await incidents(keeper) == []
+        assert await rollbacks(keeper) == 0
+    assert trial.parameters() == loose
+
+
+async def test_tick__divergence_of_a_stale_quote__is_no_incident_and_rolls_nothing_back(trial, tmp_path):
+    async with keeper_of(trial, tmp_path, LOOSE) as keeper:
+        await loosened(keeper, trial)
+        loose = trial.parameters()
+        feed(keeper, *trial.quotes(APART))
+        trial.pass_time(90_010)
+        trial.post_price(SPOT)
+        outcomes = [(await keeper.tick())[0] for _ in range(PERSISTENT + 1)]
+        assert [outcome.reason for outcome in outcomes] == [Reason.STALE_FEED] * (PERSISTENT + 1)
+        assert await incidents(keeper) == []
+        assert await rollbacks(keeper) == 0
+    assert trial.parameters() == loose
 
 
 async def test_tick__oracle_diverges_after_a_tightening__keeps_the_tighter_values(trial, tmp_path):
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
         await decide(keeper, trial)
         tightened = trial.parameters()
-        assert await refusal(keeper, trial, spot=SPOT * 1.06) is Reason.FEED_DIVERGES
+        for _ in range(PERSISTENT + 1):
+            assert await refusal(keeper, trial, spot=APART) is Reason.FEED_DIVERGES
     assert trial.parameters() == tightened
 
 
@@ -227,7 +304,7 @@ async def test_tick__another_keeper_changed_the_market_through_the_steward__is_a
         trial.pass_time(60)
         await decide(ours, trial)
         assert await incidents(ours) == [IncidentKind.FOREIGN_CHANGE]
-        assert ProposalKind.ROLLBACK not in [row.body["kind"] for row in await rows(ours, EntryKind.PROPOSAL)]
+        assert await rollbacks(ours) == 0
 
 
 async def test_tick__reorganisation_brings_another_keepers_change_into_blocks_already_read__is_still_told(
@@ -335,12 +412,24 @@ async def test_tick__steward_no_longer_answers_as_bound__halts(trial, tmp_path):
 
     with pytest.raises(BindingError, match="steward"):
         await broken()
-    async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        events = [row.body["event"] for row in await keeper.journal.find(kind=EntryKind.LIFECYCLE)]
-    assert events == ["started", "halted", "started"]
+    journal = await Journal.open(f"sqlite:///{tmp_path / 'keeper.db'}", lambda: 0)
+    events = [row.body["event"] for row in await journal.find(kind=EntryKind.LIFECYCLE)]
+    await journal.close()
+    assert events == ["started", "halted"]
 
 
-KNOWN = ("used", "oracle_price", "once_applied", "promise", "forecast", "ours", "logged", "bars", "bars_end", "shocks")
+KNOWN = (
+    "used",
+    "oracle_price",
+    "once_applied",
+    "promise",
+    "applied",
+    "forecast",
+    "logged",
+    "first_block",
+    "bars",
+    "bars_end",
+)
 
 
 def knowledge(keeper):
@@ -398,9 +487,49 @@ async def test_follow__own_change__is_journalled_once_and_again_by_nobody_after_
         assert await incidents(keeper) == []
 
 
-async def test_tick__two_keys_take_turns__each_sees_only_its_own_unfinished_attempts(trial, tmp_path):
-    async with keeper_of(trial, tmp_path, TIGHT, key=KEYS[2]) as keeper:
-        assert await refusal(keeper, trial) is Reason.SIMULATION_FAILED
+class Lost(Rpc):
+    """An endpoint that loses what is sent through it."""
+
+    async def batch(self, requests):
+        if requests[0][0] == "eth_sendRawTransaction":
+            raise Unreachable("the request was lost")
+        return await super().batch(requests)
+
+
+async def test_tick__two_keys_take_turns__each_finishes_only_its_own_attempts(trial, tmp_path):
+    other = Account.from_key(KEYS[2]).address
+    trial.deployer.send(trial.steward, "grantRole", KEEPER_ROLE, other)
+    lossy, shortly = scripted(TIGHT, open_rpc=Lost), {"chain": "receipt_timeout_seconds = 1"}
+    async with keeper_of(trial, tmp_path, parts=lossy, key=KEYS[2], extra=shortly) as keeper:
+        assert await refusal(keeper, trial) is Reason.IN_FLIGHT
+    async with keeper_of(trial, tmp_path, TIGHT) as keeper:
         assert await keeper.finish() == []
-    async with keeper_of(trial, tmp_path, parts=Parts(open_forecaster=lambda _: ScriptedForecaster(TIGHT))) as keeper:
         assert isinstance(await decide(keeper, trial), Applied)
+        assert [attempt.sender for attempt in await keeper.journal.unfinished_attempts()] == [other]
+    async with keeper_of(trial, tmp_path, TIGHT, key=KEYS[2]) as keeper:
+        assert await keeper.finish() == []
+        assert [row.body["detail"] for row in await rows(keeper, EntryKind.FAILED)] == [
+            "reverted: risk_steward: wrong sequence"
+        ]
+    assert trial.sequence() == 1
+
+
+# Another process on the same journal
+
+
+async def test_tick__another_process_rolled_back_on_the_same_journal__is_no_foreign_change_and_its_promise_is_kept(
+    trial, tmp_path
+):
+    before = trial.parameters()
+    async with keeper_of(trial, tmp_path, TIGHT) as keeper:
+        assert isinstance(await decide(keeper, trial), Applied)
+        ended = await run_keeper("rollback", "-c", tmp_path / "keeper.toml", cwd=tmp_path)
+        assert ended.code == 0, ended
+        assert trial.parameters() == before
+        assert isinstance(await decide(keeper, trial), NoChange)
+        assert await incidents(keeper) == []
+        assert keeper.pipelines[0].memory.promise == Promise(2, before, before)
+        trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        await decide(keeper, trial)
+        assert await incidents(keeper) == [IncidentKind.FOREIGN_CHANGE]
+        assert (await audited(keeper, trial)).chain == Agreement(own=2, foreign=0, before=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from trials import MARKET, RISKY_PRICE, TIGHT, at_head, decide, keeper_of
 
+from chain.deploy import KEEPER_ROLE
 from chain.market import SimulationReverted
 from chain.rpc import Rpc, RpcError
 from keeper.journal import EntryKind
@@ -14,8 +15,8 @@ from keeper.submit import calldata
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
 
-TIGHTER = (500, 600, 1_875, 6_250, 5_000, 500)
-"""Deployed values with both groups tightened by less than a step."""
+TIGHTER = (400, 450, 1_800, 5_425, 3_900, 500)
+"""Deployed values with both groups tightened as `TIGHT` asks for, by less than a step."""
 
 
 def proposal_to(values, state, **others):
@@ -113,9 +114,9 @@ async def test_tick__the_same_tightening_within_the_operators_bound__is_applied(
 
 
 REVERTS = {
-    "step": ((700, 600, 2_000, 6_000, 4_500, 500), {}, "step too large"),
-    "corridor": ((400, 500, 1_800, 9_600, 4_500, 500), {}, "risk_steward"),
-    "group": ((450, 500, 1_800, 6_000, 4_500, 500), {}, "group"),
+    "step": ((501, 450, 1_800, 5_000, 3_300, 500), {}, "step too large"),
+    "corridor": ((300, 350, 1_800, 9_600, 3_900, 500), {}, "value above corridor"),
+    "group": ((350, 350, 1_800, 5_000, 3_300, 500), {}, "group incomplete"),
     "sequence": (TIGHTER, {"sequence": 3}, "wrong sequence"),
     "state": (TIGHTER, {"state_hash": "0x" + "22" * 32}, "state has changed"),
     "deadline": (TIGHTER, {"deadline": 1}, "deadline passed"),
@@ -136,9 +137,9 @@ async def test_simulate__sender_without_the_keeper_role__gives_the_contracts_rea
         await market.simulate(data, trial.deployer.address, state)
 
 
-async def test_tick__key_without_the_keeper_role__is_simulation_failed_with_the_reason(trial, tmp_path):
-    stranger = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"
-    async with keeper_of(trial, tmp_path, TIGHT, key=stranger) as keeper:
+async def test_tick__keeper_role_revoked_while_it_runs__is_simulation_failed_with_the_reason(trial, tmp_path):
+    async with keeper_of(trial, tmp_path, TIGHT) as keeper:
+        trial.deployer.send(trial.steward, "revokeRole", KEEPER_ROLE, trial.deployment.keeper)
         refused = await decide(keeper, trial)
         attempts = await keeper.journal.find(kind=EntryKind.ATTEMPT)
     assert isinstance(refused, Rejected)

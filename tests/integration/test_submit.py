@@ -12,6 +12,7 @@ from eth_account import Account
 from trials import (
     MARKET,
     TIGHT,
+    audited,
     decide,
     environment,
     feed,
@@ -29,6 +30,7 @@ from config.load import load_settings
 from keeper.broker import local_broker
 from keeper.journal import EntryKind, Journal
 from keeper.messages import Applied, DryRun, Failed, Reason, Rejected
+from keeper.verify import Agreement
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
@@ -335,6 +337,28 @@ async def test_restart__killed_on_the_way__lands_once(trial, tmp_path, death):
         assert [type(end) for end in await keeper.finish()] == [Applied]
         assert await keeper.finish() == []
         assert await landed_once(keeper, trial)
+
+
+async def test_finish__two_processes_on_one_journal_at_once__make_one_applied_row(trial, tmp_path):
+    async with wired(trial, tmp_path) as ours, wired(trial, tmp_path) as theirs:
+        trial.ask("evm_setAutomine", False)
+        ours.rpc.lost = "request"
+        assert (await decide(ours, trial)).reason is Reason.IN_FLIGHT
+        ours.rpc.lost = ""
+        ends = []
+
+        async def let_the_other_finish(_):
+            if not ends:
+                trial.ask("evm_mine")
+                ends.append(await theirs.finish())
+
+        ours.executor.sleep = let_the_other_finish
+        ends.append(await ours.finish())
+        assert [[type(end) for end in finished] for finished in ends] == [[Applied], [Applied]]
+        assert await landed_once(ours, trial)
+        assert (await audited(ours, trial)).chain == Agreement(own=1, foreign=0, before=0)
+        for keeper in (ours, theirs):
+            assert keeper.pipelines[0].memory.promise.sequence == 1
 
 
 async def test_restart__killed_twice_at_the_same_place__still_lands_once(trial, tmp_path):

@@ -21,7 +21,10 @@ from chain.market import Market
 from chain.protocol import BoundProtocol
 from chain.rpc import head
 from config.load import DEFAULT_SETTINGS, Secrets, load_settings
+from keeper.audit import audit
 from keeper.daemon import Parts, open_keeper
+from keeper.journal import EntryKind
+from keeper.messages import Rejected
 from keeper.publish import Reading, publisher
 from keeper.trial import write_deployment
 from models.forecaster import DAY, Forecast, Tail
@@ -40,13 +43,14 @@ SIZE = 10**18
 PAGE = 2
 """Accounts a page in these tests, so that the book of five takes three."""
 
-RISKY_DEPOSIT = 175 * DOLLAR
-RISKY_PRICE = 2_984.0
+RISKY_DEPOSIT = 180 * DOLLAR
+RISKY_PRICE = 2_883.0
 """At this price the risky writer is healthy now, and liquidatable once the tightening to `TIGHT` has ramped."""
 
-CALM = ((-0.02294, 0.01754), 0.03067)
-TIGHT = ((-0.02767, 0.021818), 0.042885)
-"""Published daily pair and unlimited daily move: what asks for about the deployed parameters, and for tighter ones."""
+CALM = ((-0.015933, 0.013219), 0.014268)
+TIGHT = ((-0.02059, 0.01754), 0.022755)
+LOOSE = ((-0.01362, 0.01104), 0.01)
+"""Published daily pair and unlimited daily move: what asks for about the deployed parameters, tighter, looser ones."""
 
 
 class ScriptedForecaster:
@@ -241,6 +245,30 @@ async def decide(keeper, trial, spot=SPOT, vol=VOL):
     await keeper.follow_chain_time()
     feed(keeper, *trial.quotes(spot, vol))
     return (await keeper.tick())[0]
+
+
+async def rows(keeper, kind):
+    """Return the journal's rows of a kind about the trial market."""
+    return await keeper.journal.find(kind=kind, market=MARKET)
+
+
+async def incidents(keeper):
+    """Return the kinds of the incidents so far."""
+    return [row.body["kind"] for row in await rows(keeper, EntryKind.INCIDENT)]
+
+
+async def refusal(keeper, trial, **quotes):
+    """Decide, and return the reason of the refusal, which must be the newest row."""
+    outcome = await decide(keeper, trial, **quotes)
+    newest = (await keeper.journal.find())[-1]
+    assert isinstance(outcome, Rejected), outcome
+    assert newest.message() == outcome
+    return outcome.reason
+
+
+async def audited(keeper, trial):
+    """Hold the keeper's journal against the chain."""
+    return await audit(keeper.settings, trial.deployment, {MARKET: trial.protocol})
 
 
 async def at_head(rpc, trial):

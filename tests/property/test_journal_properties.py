@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from keeper.journal import Journal, Message, index_of
 from keeper.journal_database import GENESIS, row_hash
-from keeper.messages import Assessment, BarClosed, Lifecycle, body, canonical, parse
+from keeper.messages import Applied, Assessment, BarClosed, Failed, Lifecycle, QuoteConfirmed, body, canonical, parse
 from keeper.verify import verify_chain_of_hashes
 from models.market import Bar, Quote
 
@@ -28,13 +28,22 @@ BARS = st.builds(
 WITH_FLOATS = {
     Quote: QUOTES,
     Bar: BARS,
-    BarClosed: st.builds(BarClosed, bar=BARS, shock_up=st.none() | FINITE, shock_down=st.none() | FINITE),
+    BarClosed: st.builds(BarClosed, bar=BARS, published=st.none() | PAIR),
+    QuoteConfirmed: st.builds(QuoteConfirmed, quote=QUOTES),
     Assessment: st.builds(
         Assessment, spot=QUOTES, vol=QUOTES, oracle_price=FINITE, published=PAIR, raw=PAIR, vol_rise=st.none() | FINITE
     ),
     Lifecycle: st.builds(Lifecycle, settings=st.dictionaries(st.text(), JSON)),
 }
 MESSAGES = st.one_of(*(WITH_FLOATS.get(kind, st.from_type(kind)) for kind in get_args(Message)))
+
+
+def end_of(message: Message) -> object:
+    """Give what an end is told by: a transaction ends once, so the second row about it is not written."""
+    return (message.digest, message.tx_hash) if isinstance(message, Applied | Failed) else object()
+
+
+SOME_MESSAGES = st.lists(MESSAGES, min_size=1, max_size=5, unique_by=end_of)
 COLUMNS = st.lists(st.binary(max_size=20), min_size=4, max_size=4)
 
 
@@ -67,7 +76,7 @@ def test_row_hash__rows__are_equal_exactly_if_their_hashes_are(
 
 
 @settings(max_examples=25, deadline=None)
-@given(messages=st.lists(MESSAGES, min_size=1, max_size=5), data=st.data())
+@given(messages=SOME_MESSAGES, data=st.data())
 def test_verify__any_column_of_any_row_changed__names_that_row(messages: list[Message], data: st.DataObject) -> None:
     row_id = data.draw(st.integers(1, len(messages)), label="row")
     column = data.draw(st.sampled_from(["recorded_at_ms", "kind", "market", "key", "body", "previous", "hash"]))

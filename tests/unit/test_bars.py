@@ -84,6 +84,11 @@ def test_add__bar_closed_by_a_quote__is_known_from_then_on():
     assert bars.known_until == START + DAY
 
 
+def test_start_of__quote__is_the_start_of_its_bar():
+    bars = builder()
+    assert [bars.start_of(at(START + second)) for second in (-0.001, 0, DAY - 0.001)] == [START - DAY, START, START]
+
+
 def test_close__a_second_before_the_end__keeps_the_bar_open():
     bars = builder()
     bars.add(at(START))

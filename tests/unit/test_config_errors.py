@@ -64,6 +64,11 @@ def test_unknown_key__in_a_list__suggests_from_its_items_schema(complaint):
     assert f"keeper.toml:{line_of('vol_feed')}: markets.0.vol_fed: unknown key (did you mean vol_feed?)" in message
 
 
+def test_unknown_key__of_a_feed_named_like_a_key__is_suggested_for_all_the_same(complaint):
+    message = complaint(("[feeds.spx]", "[feeds.unit]\nmax_agee = 1"), ('spot_feed = "spx"', 'spot_feed = "unit"'))
+    assert "feeds.unit.max_agee: unknown key (did you mean max_age_seconds?)" in message
+
+
 def test_unknown_table__near_a_known_one__suggests_it(complaint):
     message = complaint(("[watch]", "[wacth]"))
     assert message == f"keeper.toml:{line_of('[watch]')}: wacth: unknown key (did you mean watch?)"
@@ -114,6 +119,11 @@ def test_value__very_long__is_cut_short(complaint):
     assert len(message) < 200
 
 
+@pytest.mark.parametrize(("length", "shown"), [(78, "'" + "z" * 78 + "'"), (79, "'" + "z" * 76 + "...")])
+def test_value__of_80_characters_with_its_quotes__is_the_longest_shown_whole(complaint, length, shown):
+    assert f"keeper.clock = {shown}: input" in complaint(('clock = "wall"', f'clock = "{"z" * length}"'))
+
+
 def test_value__number_too_long_to_print__is_only_described(complaint):
     assert "(a number of more than 256 bits)" in complaint(('clock = "wall"', "clock = 0x" + "f" * 5_000))
 
@@ -149,6 +159,11 @@ def test_market__names_a_feed_that_is_not_there__is_told(complaint, key, feed):
 def test_market__takes_a_feed_of_the_wrong_kind__is_told(complaint, key, feed, other):
     message = complaint((f'{key} = "{feed}"', f'{key} = "{other}"'))
     assert f"{key} of market SPX names {other}, whose kind is not {key.split('_', maxsplit=1)[0]}" in message
+
+
+def test_market__whose_feeds_measure_different_things__is_told(complaint):
+    message = complaint(('underlying = "SPX"\nkind = "vol"', 'underlying = "NDX"\nkind = "vol"'))
+    assert "the feeds of market SPX have underlyings NDX and SPX" in message
 
 
 def test_markets__of_the_same_name__are_told(complaint):

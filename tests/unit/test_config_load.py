@@ -14,6 +14,7 @@ from config.errors import ConfigError
 from config.load import (
     DEFAULT_SETTINGS,
     OVERRIDES,
+    SECP256K1_ORDER,
     load_policies,
     load_protocol,
     load_secrets,
@@ -24,6 +25,11 @@ from config.schema import Settings
 
 KEY = "0x" + "1f" * 32
 DEFAULT = DEFAULT_SETTINGS.read_text()
+ADDRESSES = {
+    "KEEPER_JOURNAL_URL": "postgresql://user:secret@host/db",
+    "KEEPER_MQTT_URL": "mqtts://user:secret@host",
+    "KEEPER_RPC_URL": "https://host/v3/secret",
+}
 
 
 @pytest.fixture
@@ -71,10 +77,10 @@ def test_load_settings__feeds_and_markets_alone__is_enough(write):
 
 @pytest.mark.parametrize(("variable", "place"), OVERRIDES.items())
 def test_load_settings__address_in_the_environment__replaces_the_files(variable, place):
-    settings = load_settings(DEFAULT_SETTINGS, {variable: "scheme://user:secret@host"})
+    settings = load_settings(DEFAULT_SETTINGS, {variable: ADDRESSES[variable]})
     table, key = place
-    assert getattr(getattr(settings, table), key).get_secret_value() == "scheme://user:secret@host"
-    assert "secret@" not in repr(settings)
+    assert getattr(getattr(settings, table), key).get_secret_value() == ADDRESSES[variable]
+    assert "host" not in repr(settings)
 
 
 @pytest.mark.parametrize("variable", OVERRIDES)
@@ -86,7 +92,40 @@ def test_load_settings__empty_variable__counts_as_not_set(variable):
 def test_load_settings__file_without_the_table__takes_the_override(write, variable, place):
     path = write(DEFAULT[DEFAULT.index("[feeds.spx]") :])
     table, key = place
-    assert getattr(getattr(load_settings(path, {variable: "x://y"}), table), key).get_secret_value() == "x://y"
+    loaded = getattr(load_settings(path, {variable: ADDRESSES[variable]}), table)
+    assert getattr(loaded, key).get_secret_value() == ADDRESSES[variable]
+
+
+@pytest.mark.parametrize(("variable", "place"), OVERRIDES.items())
+@pytest.mark.parametrize("address", ["ftp://user:secret@host", "user:secret@host", " mqtt://user:secret@host"])
+def test_load_settings__override_of_another_scheme__is_refused_without_being_shown(variable, place, address):
+    message = failure(DEFAULT_SETTINGS, {variable: address})
+    assert f"{'.'.join(place)}: must begin with " in message
+    assert "secret" not in message
+    assert "host" not in message
+
+
+@pytest.mark.parametrize("rest", ["", "user:secret@", "host:0", "host:65536", "host:port", "[::1"])
+def test_load_settings__override_without_host_or_legal_port__is_refused_without_being_shown(rest):
+    message = failure(DEFAULT_SETTINGS, {"KEEPER_MQTT_URL": f"mqtt://{rest}"})
+    assert message.endswith("mqtt.url: must name a host, with a port of 1..65535 if any, or a file")
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("KEEPER_MQTT_URL", "mqtt://host:1"),
+        ("KEEPER_MQTT_URL", "mqtt://host:65535"),
+        ("KEEPER_MQTT_URL", "mqtts://[::1]:8883"),
+        ("KEEPER_RPC_URL", "http://host"),
+        ("KEEPER_JOURNAL_URL", "sqlite:////var/keeper.db"),
+        ("KEEPER_JOURNAL_URL", "postgresql:///keeper"),
+    ],
+)
+def test_load_settings__override_that_names_a_host_or_a_file__is_taken(variable, address):
+    table, key = OVERRIDES[variable]
+    settings = load_settings(DEFAULT_SETTINGS, {variable: address})
+    assert getattr(getattr(settings, table), key).get_secret_value() == address
 
 
 def test_load_settings__override_of_what_is_no_table__says_so(write):
@@ -201,9 +240,24 @@ def test_load_secrets__file__holds_the_key(write):
     assert load_secrets(environ).private_key.get_secret_value() == KEY
 
 
-def test_load_secrets__both__takes_the_variable(write):
+def test_load_secrets__both__are_one_too_many(write):
     environ = {"KEEPER_PRIVATE_KEY": KEY, "KEEPER_PRIVATE_KEY_FILE": str(write("0x" + "22" * 32, "key"))}
-    assert load_secrets(environ).private_key.get_secret_value() == KEY
+    with pytest.raises(ConfigError) as caught:
+        load_secrets(environ)
+    assert str(caught.value) == "KEEPER_PRIVATE_KEY and KEEPER_PRIVATE_KEY_FILE: set one of them, not both"
+
+
+@pytest.mark.parametrize("number", [1, SECP256K1_ORDER - 1])
+def test_load_secrets__smallest_and_largest_key_of_the_curve__is_the_key(number):
+    assert load_secrets({"KEEPER_PRIVATE_KEY": f"{number:#066x}"}).private_key is not None
+
+
+@pytest.mark.parametrize("number", [0, SECP256K1_ORDER, 2**256 - 1])
+def test_load_secrets__number_that_is_no_key_of_the_curve__is_refused_without_being_shown(number):
+    with pytest.raises(ConfigError) as caught:
+        load_secrets({"KEEPER_PRIVATE_KEY": f"{number:#066x}"})
+    assert str(caught.value).startswith("KEEPER_PRIVATE_KEY: is no private key of secp256k1")
+    assert str(caught.value).endswith("zero, or too large; its value is not shown")
 
 
 def test_load_secrets__empty_file__is_a_dry_run(write):
@@ -268,6 +322,12 @@ def test_load_protocol__unknown_name__names_the_file():
 
 
 POLICIES = (DEFAULT_SETTINGS.parent / "policies" / "options_market.toml").read_text()
+
+
+def test_load_policies__as_shipped__limits_every_parameter():
+    policies = load_policies(binding())
+    assert set(policies.limits) == {parameter.name for parameter in binding().parameters}
+    assert policies.ramp_seconds == 21_600
 
 
 def test_load_policies__file_of_the_operators__is_read(write):

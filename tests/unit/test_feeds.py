@@ -77,7 +77,7 @@ async def test_mqtt_feed__bad_url__is_refused_at_construction():
     async def ignore(_message):
         return None
 
-    settings = MqttSettings(url=SecretStr("tcp://broker"))
+    settings = MqttSettings(url=SecretStr("mqtt://broker/topic"))
     with pytest.raises(ConfigError, match=r"mqtt\.url"):
         MqttFeed(settings, QuoteBook({}, "keeper/feeds", lambda: 0), ignore, ignore)
 

@@ -11,7 +11,6 @@ from builders import (
     MARKET,
     NOW,
     QUANTILES,
-    account,
     binding,
     feeds,
     forecast,
@@ -26,7 +25,7 @@ from builders import (
 )
 
 from config.protocol import Protocol
-from keeper.guard import diverges, implausible, review, review_forecast, review_impact, review_inputs
+from keeper.guard import diverges, implausible, review, review_forecast, review_impact, review_inputs, trusted
 from keeper.messages import Approved, Change, ProposalKind, Reason, Rejected
 from keeper.propose import rollback
 from models.forecaster import DAY, Tail
@@ -160,6 +159,33 @@ def test_implausible__without_reference__judges_the_range_alone():
 @pytest.mark.parametrize("pair", [(NAN, 1.0), (1.0, NAN), (INFINITY, 1.0), (-INFINITY, 1.0)])
 def test_diverges__not_a_number__counts_as_apart(pair):
     assert diverges(*pair, 0.05)
+
+
+def believed(snap, used=None):
+    return trusted(snap, used or {}, feeds(), guard_settings(), NOW)
+
+
+def test_trusted__fresh_plausible_spot_and_fresh_oracle__is_the_quote_however_far_they_are_apart():
+    assert believed(snapshot(spot=spot(9_000.0))) == spot(9_000.0)
+
+
+@pytest.mark.parametrize(
+    ("snap", "used"),
+    [
+        (snapshot(spot=None), {}),
+        (snapshot(market_state(oracle_updated_at=NOW - 3_601)), {}),
+        (snapshot(spot=spot(age=601)), {}),
+        (snapshot(spot=spot(10_001.0)), {}),
+        (snapshot(spot=spot(9_000.0)), {"spx": spot()}),
+    ],
+    ids=["missing", "stale oracle", "stale quote", "out of range", "jumped"],
+)
+def test_trusted__spot_or_oracle_in_doubt_on_its_own__is_none(snap, used):
+    assert believed(snap, used) is None
+
+
+def test_trusted__vol_in_doubt__does_not_matter():
+    assert believed(snapshot(vol=None)) == spot()
 
 
 # Forecast
@@ -475,6 +501,11 @@ def test_rollback__good_value_outside_todays_corridor__is_refused(corridor):
     assert refused(rolled_back(state), Reason.OUTSIDE_CORRIDOR, "spot_shock_up: value 450")
 
 
+def test_rollback__unchanged_value_outside_todays_corridor__is_refused_since_the_steward_checks_it_too():
+    state = with_parameter(market_state(last_good=GOOD), 5, minimum=501)
+    assert refused(rolled_back(state), Reason.OUTSIDE_CORRIDOR, "liquidation_penalty: value 500")
+
+
 def test_rollback__good_value_on_the_edge_of_todays_corridor__passes():
     assert rolled_back(with_parameter(market_state(last_good=GOOD), 0, minimum=450, maximum=450)) is None
 
@@ -521,9 +552,9 @@ def test_impact__one_account_over_the_bound__is_too_large():
 
 
 def test_impact__many_accounts__names_the_first_five():
-    hit = tuple(account(f"0x{n}").address for n in range(7))
+    hit = tuple(f"0x{n}" for n in range(6))
     verdict = impact(newly_liquidatable=hit)
-    assert refused(verdict, Reason.IMPACT_TOO_LARGE, "7 accounts")
+    assert refused(verdict, Reason.IMPACT_TOO_LARGE, "6 accounts")
     assert verdict.detail.endswith("0x0, 0x1, 0x2, 0x3, 0x4, ...")
     assert impact(newly_liquidatable=hit[:5]).detail.endswith("0x3, 0x4")
 

@@ -33,10 +33,12 @@ from keeper.messages import (
     Preflight,
     Proposal,
     ProposalKind,
+    QuoteConfirmed,
     QuoteFault,
     QuoteRefused,
     Reason,
     Rejected,
+    Undone,
     digest,
 )
 from models.market import Auction, Bar, BlockStamp, Quote, QuoteKind
@@ -85,10 +87,11 @@ ATTEMPT = Attempt(
 )
 APPLIED = Applied("eth", PROPOSAL.digest, ProposalKind.TUNE, 3, (2_000, 11_000), "0xfeed", BLOCK, 88_000)
 FAILED = Failed("eth", PROPOSAL.digest, "0xfeed", "reverted")
+UNDONE = Undone("eth", PROPOSAL.digest, "0xfeed", 3)
 
 EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.QUOTE_REFUSED: (QuoteRefused("vix", QuoteFault.NOT_FINITE, "nan", "{}"), "", "vix"),
-    EntryKind.BAR_CLOSED: (BarClosed("eth", BAR, 0.2, None), "eth", "SPX"),
+    EntryKind.BAR_CLOSED: (BarClosed("eth", BAR, (-0.03, 0.02)), "eth", "SPX"),
     EntryKind.CHANGE: (
         StewardEvent("eth", 3, PROPOSAL.digest, (2_000, 11_000), "tune", "0xfeed", 7),
         "eth",
@@ -104,6 +107,8 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.ATTEMPT: (ATTEMPT, "eth", PROPOSAL.digest),
     EntryKind.APPLIED: (APPLIED, "eth", PROPOSAL.digest),
     EntryKind.FAILED: (FAILED, "eth", PROPOSAL.digest),
+    EntryKind.UNDONE: (UNDONE, "eth", PROPOSAL.digest),
+    EntryKind.QUOTE_CONFIRMED: (QuoteConfirmed("eth", SPOT, "seen on two screens"), "eth", "spx"),
     EntryKind.DRY_RUN: (DryRun("eth", PROPOSAL.digest, "vol rose", "0xTo", "0x1234"), "eth", PROPOSAL.digest),
     EntryKind.INCIDENT: (Incident("eth", IncidentKind.FOREIGN_CHANGE, "who?", BLOCK, demands_rollback=True), "eth", ""),
     EntryKind.LIFECYCLE: (Lifecycle("started", "", {"tick_seconds": 60}), "", ""),
@@ -320,6 +325,70 @@ async def test_unfinished_attempts__ended_by_another_keeper__is_finished(journal
     await other.append(FAILED)
     await other.close()
     assert await journal.unfinished_attempts() == []
+
+
+async def test_unfinished_attempts__undone_by_a_reorganisation__is_unfinished_until_it_ends_again(
+    journal: Journal,
+) -> None:
+    await journal.append(ATTEMPT)
+    await journal.append(APPLIED)
+    assert await journal.unfinished_attempts() == []
+    await journal.append(UNDONE)
+    assert await journal.unfinished_attempts() == [ATTEMPT]
+    await journal.append(APPLIED)
+    assert await journal.unfinished_attempts() == []
+
+
+async def test_unfinished_attempts__history_with_an_undone_change__reads_the_same_when_opened_again(
+    journal: Journal, url: str
+) -> None:
+    for message in (ATTEMPT, APPLIED, UNDONE):
+        await journal.append(message)
+    other = await Journal.open(url, lambda: 0)
+    assert await other.unfinished_attempts() == [ATTEMPT]
+    await other.close()
+
+
+@pytest.mark.parametrize("first", [APPLIED, FAILED], ids=["applied", "failed"])
+@pytest.mark.parametrize("second", [replace(APPLIED, gas_used=1), replace(FAILED, detail="other words")])
+async def test_append__second_end_of_one_transaction__is_the_first_ones_entry(
+    journal: Journal, url: str, first: Message, second: Message
+) -> None:
+    written = await journal.append(first)
+    other = await Journal.open(url, lambda: 0)
+    assert await other.append(second) == written
+    await other.close()
+    assert await journal.find() == [written]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [replace(APPLIED, tx_hash="0xbeef"), replace(FAILED, tx_hash="0xbeef"), replace(APPLIED, digest="0x" + "09" * 32)],
+    ids=["applied in another transaction", "another transaction failed", "another proposal"],
+)
+async def test_append__end_of_another_transaction_or_proposal__is_written(journal: Journal, other: Message) -> None:
+    await journal.append(APPLIED)
+    assert (await journal.append(other)).message() == other
+
+
+async def test_append__end_after_it_was_undone__is_written_again_but_once(journal: Journal) -> None:
+    later = replace(APPLIED, block=replace(BLOCK, number=8))
+    for message in (APPLIED, UNDONE, later, later):
+        await journal.append(message)
+    assert [entry.message() for entry in await journal.find()] == [APPLIED, UNDONE, later]
+
+
+async def test_append__end_of_one_transaction_undone__lets_no_other_one_end_twice(journal: Journal) -> None:
+    other = replace(APPLIED, tx_hash="0xbeef")
+    for message in (APPLIED, other, UNDONE, other):
+        await journal.append(message)
+    assert [entry.message() for entry in await journal.find()] == [APPLIED, other, UNDONE]
+
+
+async def test_append__two_changes_undone__each_has_its_row(journal: Journal) -> None:
+    for message in (UNDONE, UNDONE):
+        await journal.append(message)
+    assert len(await journal.find(EntryKind.UNDONE)) == 2
 
 
 async def test_open__again__goes_on_with_the_same_chain(url: str) -> None:

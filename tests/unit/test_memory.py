@@ -1,24 +1,40 @@
 """What a keeper remembers is the same whether it lived through it or read it in its journal."""
 
+import math
 from collections import deque
 from dataclasses import replace
 
 import pytest
-from builders import BLOCK, CALM_VALUES, MARKET, NOW, applied, assessment, binding, preflight, spot, tune, vol
+from builders import (
+    BLOCK,
+    CALM_VALUES,
+    MARKET,
+    NOW,
+    applied,
+    assessment,
+    market_state,
+    preflight,
+    spot,
+    tune,
+    vol,
+)
 
 from chain.steward import StewardEvent
 from keeper.journal import Journal
 from keeper.memory import Memory
 from keeper.messages import (
     Approved,
-    Attempt,
     BarClosed,
     Baseline,
     Incident,
     IncidentKind,
+    Lifecycle,
     NoChange,
-    ProposalKind,
+    QuoteConfirmed,
+    Undone,
+    digest,
 )
+from keeper.propose import rollback
 from keeper.watch import Promise, Realised
 from models.baselines import EwmaFhs
 from models.market import Auction, Bar, BlockStamp
@@ -26,9 +42,13 @@ from models.market import Auction, Bar, BlockStamp
 DAY = 86_400
 START = NOW - NOW % DAY
 NEW_VALUES = (440, 550, 1_900, 6_000, 4_500, 500)
-PROPOSAL = tune((0, 440), (1, 550), (2, 1_900))
+ASSESSED = assessment()
+PROPOSAL = tune((0, 440), (1, 550), (2, 1_900), inputs=digest(ASSESSED))
+APPROVED = Approved(PROPOSAL, preflight(PROPOSAL))
+IDLE = NoChange(MARKET, BLOCK, "", digest(ASSESSED))
+CONFIRMED = QuoteConfirmed(MARKET, spot(8_000.0), "seen elsewhere")
 BASELINE = Baseline(MARKET, BLOCK, 3, CALM_VALUES, NEW_VALUES)
-ATTEMPT = Attempt(MARKET, PROPOSAL.digest, ProposalKind.TUNE, 31_337, "0xs", "0xt", 4, "0xfeed", "0x02", NOW + 600)
+UNDONE = Undone(MARKET, PROPOSAL.digest, "0xfeed", 4)
 EVENT = StewardEvent(MARKET, 4, PROPOSAL.digest, NEW_VALUES, "tune", "0xfeed", 9)
 AUCTION = Auction(MARKET, "0xa", 9, "0xbeef")
 
@@ -36,15 +56,15 @@ AUCTION = Auction(MARKET, "0xa", 9, "0xbeef")
 def fresh(window: int = 250) -> Memory:
     forecaster = EwmaFhs()
     forecaster.reset(MARKET, DAY)
-    return Memory(binding(), forecaster, deque(maxlen=window))
+    return Memory(forecaster, deque(maxlen=window))
 
 
 def bar(day: int, close: float) -> Bar:
     return Bar(MARKET, START + day * DAY, DAY, close, close, close, close)
 
 
-def closed(day: int, close: float, up: float | None = 0.04, down: float | None = 0.05) -> BarClosed:
-    return BarClosed(MARKET, bar(day, close), up, down)
+def closed(day: int, close: float, published: tuple[float, float] | None = (-0.04, 0.05)) -> BarClosed:
+    return BarClosed(MARKET, bar(day, close), published)
 
 
 def remembering(*messages) -> Memory:
@@ -64,37 +84,54 @@ def facts(memory: Memory) -> dict:
         "forecast": memory.forecast,
         "bars": (memory.bars, memory.bars_end),
         "realised": list(memory.realised),
-        "shocks": memory.shocks,
-        "ours": memory.ours,
+        "applied": memory.applied,
         "logged": memory.logged,
-        "seen_block": memory.seen_block,
+        "blocks": (memory.first_block, memory.seen_block),
     }
 
 
 def test_memory__nothing_noted__knows_nothing():
     memory = fresh()
-    assert memory.shocks == (None, None)
-    assert (memory.promise, memory.forecast, memory.bars, memory.once_applied) == (None, None, 0, set())
+    assert (memory.promise, memory.forecast, memory.once_applied) == (None, None, set())
+    assert (memory.bars, memory.bars_end, memory.first_block, memory.seen_block, memory.doubts) == (0,) * 5
 
 
 def test_note__baseline__makes_live_and_last_good_restorable_and_promises_the_live_ones():
     memory = remembering(BASELINE)
     assert memory.once_applied == {CALM_VALUES, NEW_VALUES}
     assert memory.promise == Promise(3, CALM_VALUES, CALM_VALUES)
-    assert memory.shocks == (0.04, 0.05)
-    assert memory.seen_block == BLOCK.number
+    assert (memory.first_block, memory.seen_block) == (BLOCK.number, BLOCK.number)
 
 
-def test_note__assessment__keeps_quotes_oracle_price_and_values():
-    memory = remembering(assessment(values=NEW_VALUES, oracle_price=3_999.0))
-    assert memory.used == {"spx": spot(), "vix": vol(0.144)}
+def test_note__assessment_alone__keeps_the_oracle_price_and_uses_no_quote_yet():
+    memory = remembering(assessment(oracle_price=3_999.0))
     assert memory.oracle_price == 3_999.0
-    assert memory.shocks == (0.044, 0.055)
+    assert memory.used == {}
 
 
-def test_note__later_assessment__replaces_the_quotes_of_the_earlier():
-    memory = remembering(assessment(), assessment(spot=spot(4_100.0)))
+@pytest.mark.parametrize("decision", [APPROVED, IDLE], ids=["approved", "no change"])
+def test_note__decision_that_was_not_refused__used_the_quotes_of_its_assessment(decision):
+    assert remembering(ASSESSED, decision).used == {"spx": spot(), "vix": vol(0.144)}
+
+
+@pytest.mark.parametrize("decision", [APPROVED, IDLE], ids=["approved", "no change"])
+def test_note__decision_on_another_assessment__used_none_of_these_quotes(decision):
+    assert remembering(assessment(bars=7), decision).used == {}
+
+
+def test_note__approved_rollback__used_no_quotes():
+    undoing = rollback(market_state(last_good=NEW_VALUES), "", "0x00", NOW, 600)
+    assert remembering(ASSESSED, Approved(undoing, preflight(undoing))).used == {}
+
+
+def test_note__later_decision__replaces_the_quotes_of_the_earlier():
+    later = assessment(spot=spot(4_100.0))
+    memory = remembering(ASSESSED, IDLE, later, replace(IDLE, inputs=digest(later)))
     assert memory.used["spx"].value == 4_100.0
+
+
+def test_note__quote_confirmed_by_an_operator__replaces_that_feeds_alone():
+    assert remembering(ASSESSED, IDLE, CONFIRMED).used == {"spx": spot(8_000.0), "vix": vol(0.144)}
 
 
 def test_note__assessment_of_an_earlier_block__does_not_unsee_blocks():
@@ -103,9 +140,11 @@ def test_note__assessment_of_an_earlier_block__does_not_unsee_blocks():
 
 
 def test_note__applied_after_its_proposal__is_a_promise_and_once_applied():
-    memory = remembering(PROPOSAL, applied(PROPOSAL, values=CALM_VALUES))
+    mined = applied(PROPOSAL, values=CALM_VALUES)
+    memory = remembering(PROPOSAL, mined)
     assert memory.promise == Promise(4, NEW_VALUES, CALM_VALUES)
     assert memory.once_applied == {CALM_VALUES}
+    assert memory.applied == {mined.tx_hash: mined}
 
 
 def test_note__applied_whose_proposal_is_not_known__keeps_the_earlier_promise():
@@ -114,9 +153,10 @@ def test_note__applied_whose_proposal_is_not_known__keeps_the_earlier_promise():
     assert NEW_VALUES in memory.once_applied
 
 
-@pytest.mark.parametrize("message", [Approved(PROPOSAL, preflight(PROPOSAL)), ATTEMPT])
-def test_note__approved_or_attempted__is_ours(message):
-    assert remembering(message).ours == {PROPOSAL.digest}
+def test_note__change_undone_by_a_reorganisation__promises_nothing_but_stays_restorable():
+    memory = remembering(PROPOSAL, applied(PROPOSAL), UNDONE)
+    assert (memory.promise, memory.applied) == (None, {})
+    assert memory.once_applied == {NEW_VALUES}
 
 
 def test_note__what_the_chain_logged__is_kept():
@@ -124,14 +164,18 @@ def test_note__what_the_chain_logged__is_kept():
 
 
 def test_note__message_of_no_consequence__changes_nothing():
-    assert facts(remembering(NoChange(MARKET, BLOCK, "", ""))) == facts(fresh())
+    assert facts(remembering(Lifecycle("started"))) == facts(fresh())
 
 
-def test_note__two_closed_bars__realise_the_move_between_beside_its_shocks():
-    memory = remembering(closed(0, 100.0), closed(1, 103.0, 0.02, None))
-    assert list(memory.realised) == [Realised(pytest.approx(0.03), 0.02, None)]
+def test_note__two_closed_bars__realise_the_log_return_between_beside_its_margin():
+    memory = remembering(closed(0, 100.0), closed(1, 103.0, (-0.02, 0.01)))
+    assert list(memory.realised) == [Realised(pytest.approx(math.log(1.03)), -0.02, 0.01)]
     assert (memory.bars, memory.bars_end) == (2, START + 2 * DAY)
     assert memory.forecast is not None
+
+
+def test_note__bar_without_a_margin_before_it__realises_nothing():
+    assert list(remembering(closed(0, 100.0), closed(1, 103.0, None)).realised) == []
 
 
 def test_note__first_live_bar__realises_no_move_from_the_warm_up_which_may_be_years_older():
@@ -144,9 +188,9 @@ def test_note__first_live_bar__realises_no_move_from_the_warm_up_which_may_be_ye
 
 def test_note__more_bars_than_the_window__forgets_the_oldest():
     memory = fresh(window=2)
-    for day, price in enumerate((100.0, 110.0, 121.0, 121.0)):
-        memory.note(closed(day, price))
-    assert [round(realised.move, 9) for realised in memory.realised] == [0.1, 0.0]
+    for day, log_price in enumerate((0.0, 1.0, 3.0, 6.0)):
+        memory.note(closed(day, math.exp(log_price)))
+    assert [realised.move for realised in memory.realised] == pytest.approx([2.0, 3.0])
 
 
 def test_warm_up__bars__teach_the_model_and_nothing_else():
@@ -154,7 +198,7 @@ def test_warm_up__bars__teach_the_model_and_nothing_else():
     memory.warm_up([bar(-2, 100.0), bar(-1, 101.0)])
     assert (memory.bars, memory.bars_end) == (2, START)
     assert memory.forecast is not None
-    assert memory.shocks == (None, None)
+    assert list(memory.realised) == []
 
 
 def incident(kind=IncidentKind.FOREIGN_CHANGE, **changes) -> Incident:
@@ -183,19 +227,30 @@ def test_news__incident_of_another_sort__is_told_beside_the_lasting_one(other):
     assert memory.news([incident(), other]) == [other]
 
 
+LATER = assessment(values=NEW_VALUES, block=replace(BLOCK, number=12), oracle_price=4_010.0, spot=spot(4_020.0))
+UNDOING = rollback(market_state(last_good=NEW_VALUES), "an anomaly", "0x00", NOW, 600)
 LIFE = (
     BASELINE,
-    closed(0, 100.0),
-    assessment(),
+    closed(0, 100.0, None),
+    CONFIRMED,
+    ASSESSED,
     PROPOSAL,
-    ATTEMPT,
+    APPROVED,
     applied(PROPOSAL),
     EVENT,
     AUCTION,
     closed(1, 104.0),
     closed(2, 101.0),
-    assessment(values=NEW_VALUES, block=replace(BLOCK, number=12), oracle_price=4_010.0),
-    tune((5, 520), sequence=5),
+    CONFIRMED,
+    LATER,
+    replace(IDLE, inputs=digest(LATER)),
+    replace(CONFIRMED, quote=vol(0.3)),
+    UNDONE,
+    assessment(bars=501),
+    applied(PROPOSAL, tx_hash="0xbeef"),
+    UNDOING,
+    Approved(UNDOING, preflight(UNDOING)),
+    applied(UNDOING, tx_hash="0xdead"),
 )
 
 
@@ -212,6 +267,28 @@ async def test_restore__killed_at_any_moment__remembers_what_it_lived_through(tm
     await restored.restore(journal, MARKET)
     await journal.close()
     assert facts(restored) == facts(lived)
+
+
+@pytest.mark.parametrize("newest", ["approved", "no change"])
+async def test_restore__decisions_of_both_sorts__uses_the_quotes_of_the_newest(tmp_path, newest):
+    memory, other = fresh(), assessment(spot=spot(4_020.0))
+    idle = replace(IDLE, inputs=digest(other))
+    lives = {"approved": (other, idle, ASSESSED, APPROVED), "no change": (ASSESSED, APPROVED, other, idle)}
+    journal = await Journal.open(f"sqlite:///{tmp_path}/keeper.db", lambda: NOW * 1000)
+    for message in lives[newest]:
+        await journal.append(message)
+    await memory.restore(journal, MARKET)
+    await journal.close()
+    assert memory.used["spx"] == {"approved": ASSESSED.spot, "no change": other.spot}[newest]
+
+
+async def test_restore__quote_confirmed_before_anything_else__is_used(tmp_path):
+    memory = fresh()
+    journal = await Journal.open(f"sqlite:///{tmp_path}/keeper.db", lambda: NOW * 1000)
+    await journal.append(CONFIRMED)
+    await memory.restore(journal, MARKET)
+    await journal.close()
+    assert memory.used == {"spx": CONFIRMED.quote}
 
 
 async def test_restore__journal_of_another_market__is_none_of_ours(tmp_path):

@@ -1,9 +1,9 @@
 """A TOML binding becomes exact calldata, the contract's answers become facts, and a wrong binding is refused."""
 
 import pytest
-from builders import CALM_VALUES, HASH, binding
+from builders import CALM_VALUES, HASH
 from eth_abi import decode, encode
-from eth_utils import keccak
+from eth_utils import keccak, to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +27,7 @@ from chain.steward import (
     parse_event,
     parse_view,
     revert_reason,
+    role_call,
     rollback_calldata,
     view_call,
 )
@@ -39,7 +40,8 @@ STEWARD = "0x" + "cd" * 20
 DIGEST = "0x" + "0d" * 32
 TEXT = (DEFAULT_SETTINGS.parent / "protocols" / "options_market.toml").read_text()
 UINTS = st.integers(0, 2**256 - 1)
-BOUND = BoundProtocol(binding(), PROTOCOL)
+BINDING = load_protocol("options_market", DEFAULT_SETTINGS)
+BOUND = BoundProtocol(BINDING, PROTOCOL)
 
 
 def selector(signature: str) -> bytes:
@@ -83,11 +85,11 @@ def refusal(load):
 
 
 def test_binding__ids__are_positions_in_the_file():
-    assert [binding().id_of(parameter.name) for parameter in binding().parameters] == [0, 1, 2, 3, 4, 5]
+    assert [BINDING.id_of(parameter.name) for parameter in BINDING.parameters] == [0, 1, 2, 3, 4, 5]
 
 
 def test_binding__groups__are_whole_ascending_and_alone_without_a_name():
-    assert [binding().group_of(index) for index in range(6)] == [(0, 1, 2)] * 3 + [(3, 4)] * 2 + [(5,)]
+    assert [BINDING.group_of(index) for index in range(6)] == [(0, 1), (0, 1), (2,), (3, 4), (3, 4), (5,)]
 
 
 def test_binding__two_parameters_without_a_group__are_not_coupled(load):
@@ -100,7 +102,7 @@ def test_binding__two_parameters_without_a_group__are_not_coupled(load):
 
 
 def test_binding__invariants__are_pairs_of_ids():
-    assert binding().ordered_pairs() == ((4, 3),)
+    assert BINDING.ordered_pairs() == ((4, 3),)
 
 
 def test_binding__parameter_named_twice__is_refused(refusal):
@@ -140,7 +142,7 @@ def test_binding__argument_without_a_dollar__is_refused(refusal):
 
 
 def test_binding__group_of_which_only_some_have_a_role__is_refused(refusal):
-    message = refusal(('role = "shocked_vol"\n', ""))
+    message = refusal(('role = "spot_shock_down"\n', ""))
     assert "group shocks moves together, so all of its parameters need a role, or none" in message
 
 
@@ -281,9 +283,9 @@ def test_account_pages__any_count__covers_every_account_once(count, starts):
 def test_accounts__pages__are_facts_in_order():
     first = page((PROTOCOL, -5, 900, 800, 700, True, 1), (STEWARD, 5, 9, 8, 7, False, 2))
     assert BOUND.accounts([first, page(), page((PROTOCOL, 1, 2, 3, 4, False, 0))]) == (
-        Account(PROTOCOL, -5, 900, 800, 700, liquidatable=True),
-        Account(STEWARD, 5, 9, 8, 7, liquidatable=False),
-        Account(PROTOCOL, 1, 2, 3, 4, liquidatable=False),
+        Account(to_checksum_address(PROTOCOL), -5, 900, 800, 700, liquidatable=True),
+        Account(to_checksum_address(STEWARD), 5, 9, 8, 7, liquidatable=False),
+        Account(to_checksum_address(PROTOCOL), 1, 2, 3, 4, liquidatable=False),
     )
     assert BOUND.accounts([]) == ()
 
@@ -323,6 +325,12 @@ def test_parse_view__answer__is_every_list_in_its_place():
     columns = [list(getattr(VIEW, name)) for name in StewardView.__slots__[3:]]
     answer = encode([VIEW_TYPE], [(3, bytes.fromhex(HASH[2:]), True, *columns)])
     assert parse_view(answer) == VIEW
+
+
+def test_role_call__account__is_asked_for_the_keeper_role():
+    target, data = role_call(STEWARD, PROTOCOL)
+    assert target == STEWARD
+    assert arguments(data, "hasRole(bytes32,address)") == (keccak(text="KEEPER_ROLE"), PROTOCOL)
 
 
 @pytest.mark.parametrize("answer", [b"", words(1), b"\xff" * 320])

@@ -24,10 +24,11 @@ from keeper.messages import (
     NoChange,
     Proposal,
     ProposalKind,
+    Undone,
     body,
     canonical,
 )
-from keeper.verify import Rule, compare_with_chain, verify_chain_of_hashes
+from keeper.verify import Agreement, Disagreement, Rule, compare_with_chain, verify_chain_of_hashes
 from models.market import BlockStamp
 
 BLOCK = BlockStamp(7, "0x" + "ab" * 32, 1_700_000_000)
@@ -48,6 +49,8 @@ PROPOSAL = Proposal(
 APPLIED = Applied("eth", PROPOSAL.digest, ProposalKind.TUNE, 3, (2_000, 11_000), "0xfeed", BLOCK, 88_000)
 EVENT = StewardEvent("eth", 3, PROPOSAL.digest, (2_000, 11_000), "tune", "0xfeed", 7)
 WRONG = (20_000, 11_000)
+UNDONE = Undone("eth", PROPOSAL.digest, "0xfeed", 3)
+FOREIGN = StewardEvent("eth", 4, "0x" + "0f" * 32, (2_100, 11_000), "tune", "0xf0e1", 9)
 MISMATCH = Incident("eth", IncidentKind.READBACK_MISMATCH, "", BLOCK, True, PROPOSAL.values, WRONG)
 
 
@@ -136,10 +139,10 @@ async def test_verify__empty_journal__is_whole_with_the_genesis_head(tmp_path: P
 
 async def test_verify__more_rows_than_a_page__are_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keeper.verify.PAGE_ROWS", 2)
-    url = await written(tmp_path, *THREE_ROWS, *THREE_ROWS)
+    url = await written(tmp_path, *THREE_ROWS, *(Lifecycle("noted", str(number)) for number in range(4)))
     report = await verify_chain_of_hashes(url)
     assert report.ok
-    assert report.rows == 6
+    assert report.rows == 7
 
 
 async def test_verify__keeper_still_writing__reads_what_is_committed(tmp_path: Path) -> None:
@@ -318,6 +321,13 @@ def entries(*messages: Message) -> list[Entry]:
     ]
 
 
+def disagreement(rows: list[Entry], events: list[StewardEvent]) -> Disagreement:
+    """Compare, and give the difference, which there must be."""
+    found = compare_with_chain(rows, events)
+    assert isinstance(found, Disagreement), found
+    return found
+
+
 def test_compare__every_change_in_both__agrees() -> None:
     rollback = replace(PROPOSAL, kind=ProposalKind.ROLLBACK, sequence=4, changes=(Change(0, 1_500),))
     undone = replace(
@@ -325,44 +335,81 @@ def test_compare__every_change_in_both__agrees() -> None:
     )
     event = StewardEvent("eth", 4, rollback.digest.upper(), rollback.values, "rollback", "0xAA", 9)
     rows = entries(Lifecycle("started"), PROPOSAL, APPLIED, rollback, undone)
-    assert compare_with_chain(rows, [event, EVENT]) is None
+    assert compare_with_chain(rows, [event, EVENT]) == Agreement(own=2, foreign=0, before=0)
 
 
 def test_compare__nothing_happened__agrees() -> None:
-    assert compare_with_chain(entries(Lifecycle("started"), PROPOSAL), []) is None
+    assert compare_with_chain(entries(Lifecycle("started"), PROPOSAL), []) == Agreement(0, 0, 0)
 
 
 def test_compare__row_without_an_event__names_the_row() -> None:
-    found = compare_with_chain(entries(PROPOSAL, APPLIED), [])
-    assert found is not None
+    found = disagreement(entries(PROPOSAL, APPLIED), [])
     assert (found.row, found.event) == (2, None)
     assert found.detail == "tune 3 of eth has no event on chain, or an earlier row claims it"
 
 
 def test_compare__two_rows_for_one_event__names_the_second() -> None:
-    found = compare_with_chain(entries(PROPOSAL, APPLIED, APPLIED), [EVENT])
-    assert found is not None
+    found = disagreement(entries(PROPOSAL, APPLIED, APPLIED), [EVENT])
     assert found.row == 3
 
 
 def test_compare__events_without_rows__names_the_earliest() -> None:
     later = replace(EVENT, sequence=4, block_number=8)
-    found = compare_with_chain(entries(Lifecycle("started")), [later, EVENT])
-    assert found is not None
+    found = disagreement(entries(Lifecycle("started")), [later, EVENT])
     assert (found.row, found.event) == (None, EVENT)
-    assert found.detail == "tune 3 of eth on chain has no applied row"
+    assert found.detail == "tune 3 of eth on chain, 0xfeed, has no row"
 
 
 def test_compare__events_up_to_the_first_baseline__need_no_row() -> None:
     first, second = Baseline("eth", BLOCK, 2, (), ()), Baseline("eth", BLOCK, 9, (), ())
     old, foreign = replace(EVENT, sequence=2), replace(EVENT, market="btc", sequence=1)
-    assert compare_with_chain(entries(first, PROPOSAL, APPLIED, second), [old, EVENT]) is None
-    found = compare_with_chain(entries(first, second), [old, EVENT])
-    assert found is not None
-    assert found.event == EVENT
-    found = compare_with_chain(entries(first), [foreign])
-    assert found is not None
-    assert found.event == foreign
+    assert compare_with_chain(entries(first, PROPOSAL, APPLIED, second), [old, EVENT]) == Agreement(1, 0, 1)
+    assert disagreement(entries(first, second), [old, EVENT]).event == EVENT
+    assert disagreement(entries(first), [foreign]).event == foreign
+
+
+def test_compare__another_keepers_change_that_was_seen__is_accounted_for() -> None:
+    rows = entries(PROPOSAL, APPLIED, EVENT, FOREIGN)
+    assert compare_with_chain(rows, [EVENT, FOREIGN]) == Agreement(own=1, foreign=1, before=0)
+
+
+def test_compare__another_keepers_change_never_seen__is_named() -> None:
+    found = disagreement(entries(PROPOSAL, APPLIED, EVENT), [EVENT, FOREIGN])
+    assert (found.row, found.event) == (None, FOREIGN)
+    assert found.detail == "tune 4 of eth on chain, 0xf0e1, has no row"
+
+
+@pytest.mark.parametrize(
+    "other", [{"market": "btc"}, {"sequence": 5}, {"digest": "0x" + "0e" * 32}, {"tx_hash": "0xf0e2"}]
+)
+def test_compare__row_of_another_foreign_change__accounts_for_nothing(other: dict) -> None:
+    found = disagreement(entries(replace(FOREIGN, **other)), [FOREIGN])
+    assert found.event == FOREIGN
+
+
+def test_compare__own_change_seen_on_chain_but_without_its_applied_row__is_named() -> None:
+    found = disagreement(entries(PROPOSAL, EVENT), [EVENT])
+    assert (found.row, found.event) == (None, EVENT)
+
+
+def test_compare__change_undone_and_gone__needs_no_event() -> None:
+    assert compare_with_chain(entries(PROPOSAL, APPLIED, UNDONE), []) == Agreement(0, 0, 0)
+
+
+def test_compare__change_undone_and_mined_again__is_one_own_change() -> None:
+    again = replace(APPLIED, block=replace(BLOCK, number=8))
+    rows = entries(PROPOSAL, APPLIED, UNDONE, again)
+    assert compare_with_chain(rows, [replace(EVENT, block_number=8)]) == Agreement(1, 0, 0)
+
+
+def test_compare__change_undone_but_still_on_chain__is_named() -> None:
+    found = disagreement(entries(PROPOSAL, APPLIED, UNDONE), [EVENT])
+    assert (found.row, found.event) == (None, EVENT)
+
+
+@pytest.mark.parametrize("other", [{"digest": "0x" + "0e" * 32}, {"tx_hash": "0xbeef"}])
+def test_compare__another_change_undone__takes_this_one_not_back(other: dict) -> None:
+    assert disagreement(entries(PROPOSAL, APPLIED, replace(UNDONE, **other)), []).row == 2
 
 
 @pytest.mark.parametrize(
@@ -376,24 +423,21 @@ def test_compare__events_up_to_the_first_baseline__need_no_row() -> None:
 )
 def test_compare__event_tells_another_change__names_row_event_and_field(change: dict, word: str) -> None:
     event = replace(EVENT, **change)
-    found = compare_with_chain(entries(PROPOSAL, APPLIED), [event])
-    assert found is not None
+    found = disagreement(entries(PROPOSAL, APPLIED), [event])
     assert (found.row, found.event) == (2, event)
     assert f"tune 3 of eth: {word} is " in found.detail
 
 
 def test_compare__proposal_missing_or_journalled_afterwards__names_the_applied_row() -> None:
     for rows in (entries(APPLIED), entries(APPLIED, PROPOSAL)):
-        found = compare_with_chain(rows, [EVENT])
-        assert found is not None
+        found = disagreement(rows, [EVENT])
         assert found.row == 1
         assert "no proposal 0x" in found.detail
 
 
 def test_compare__proposal_with_another_digest_than_its_key__names_the_applied_row() -> None:
     proposal, applied = entries(replace(PROPOSAL, because="no reason"), APPLIED)
-    found = compare_with_chain([replace(proposal, key=PROPOSAL.digest), applied], [EVENT])
-    assert found is not None
+    found = disagreement([replace(proposal, key=PROPOSAL.digest), applied], [EVENT])
     assert found.row == 2
     assert "the proposal in row 1 has the digest" in found.detail
 
@@ -401,8 +445,7 @@ def test_compare__proposal_with_another_digest_than_its_key__names_the_applied_r
 @pytest.mark.parametrize("change", [{"market": "btc"}, {"sequence": 4}, {"kind": ProposalKind.ROLLBACK}])
 def test_compare__applied_row_of_another_change_than_proposed__names_it(change: dict) -> None:
     rows, event = entries(PROPOSAL, replace(APPLIED, **change)), replace(EVENT, **change)
-    found = compare_with_chain(rows, [event])
-    assert found is not None
+    found = disagreement(rows, [event])
     assert found.row == 2
     assert "in row 1 is" in found.detail
 
@@ -424,7 +467,7 @@ def test_compare__other_values_than_proposed__need_the_incident_that_says_so(
 ) -> None:
     messages = [PROPOSAL, replace(APPLIED, values=WRONG), *([incident] if incident else [])]
     found = compare_with_chain(entries(*messages), [replace(EVENT, values=WRONG)])
-    assert (found is None) == agrees
-    if found:
+    assert (found == Agreement(1, 0, 0)) == agrees
+    if isinstance(found, Disagreement):
         assert found.row == 2
         assert "no incident says so" in found.detail

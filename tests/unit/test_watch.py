@@ -8,18 +8,18 @@ from scipy.stats import binom
 
 from chain.steward import StewardEvent
 from config.schema import WatchSettings
-from keeper.messages import IncidentKind
+from keeper.messages import IncidentKind, Undone
 from keeper.watch import Promise, Realised, inspect, inspect_history, inspect_liquidations
 
 DECIDED = (450, *CALM_VALUES[1:])
 TIGHTER, LOOSER = (450, *CALM_VALUES[1:]), (350, *CALM_VALUES[1:])
 MIXED = (450, 450, *CALM_VALUES[2:])
-WITHIN, BEYOND = Realised(0.01, 0.05, 0.05), Realised(0.06, 0.05, 0.05)
+WITHIN, BEYOND = Realised(0.01, -0.05, 0.05), Realised(0.06, -0.05, 0.05)
 
 
-def inspected(state=None, *, promise=None, quote=None, realised=(), **watch):
-    settings = WatchSettings(**watch)
-    return inspect(state or market_state(), promise, quote, realised, binding(), guard_settings(), settings)
+def inspected(state=None, *, promise=None, quote=None, realised=(), protocol=None, doubts=2, **watch):
+    rules = guard_settings(), WatchSettings(**watch)
+    return inspect(state or market_state(), promise, quote, realised, protocol or binding(), *rules, doubts)
 
 
 def only(incidents):
@@ -63,19 +63,22 @@ def test_inspect__promise_about_another_version__says_nothing_about_this_one(seq
     assert inspected(promise=Promise(sequence, DECIDED, DECIDED)) == ()
 
 
-def test_inspect_history__change_of_ours__is_no_incident():
-    assert inspect_history(market_state(), [change("0x01")], {"0x01"}) == ()
+def test_inspect_history__nothing_foreign_and_nothing_undone__is_calm():
+    assert inspect_history(market_state(), [], []) == ()
 
 
 def test_inspect_history__change_of_another_keeper__is_named():
-    incident = only(inspect_history(market_state(), [change("0x01"), change("0x02")], {"0x01"}))
+    change = StewardEvent(MARKET, 4, "0x02", CALM_VALUES, "tune", "0xfeed", 6)
+    incident = only(inspect_history(market_state(), [change], []))
     assert (incident.kind, incident.demands_rollback) == (IncidentKind.FOREIGN_CHANGE, False)
     assert (incident.observed, incident.promised) == (CALM_VALUES, ())
     assert incident.detail == "version 4 was made by another keeper in 0xfeed"
 
 
-def change(digest: str) -> StewardEvent:
-    return StewardEvent(MARKET, 4, digest, CALM_VALUES, "tune", "0xfeed", 6)
+def test_inspect_history__our_change_taken_back_by_a_reorganisation__is_named():
+    incident = only(inspect_history(market_state(), [], [Undone(MARKET, "0x01", "0xfeed", 4)]))
+    assert (incident.kind, incident.demands_rollback) == (IncidentKind.REORGED, False)
+    assert incident.detail.startswith("version 4 in 0xfeed is no longer on chain")
 
 
 # Oracle
@@ -104,9 +107,24 @@ def test_inspect__oracle_diverged__rolls_back_only_to_what_is_tighter(last_good,
 def test_inspect__parameter_that_tightens_downwards__reverses_the_comparison(last_good, demanded):
     rows = [row.model_copy(update={"tightening": "down"}) for row in binding().parameters]
     protocol = binding().model_copy(update={"parameters": rows})
-    state = market_state(last_good=last_good)
-    incident = only(inspect(state, None, spot(9_000.0), (), protocol, guard_settings(), WatchSettings()))
-    assert incident.demands_rollback is demanded
+    found = inspected(market_state(last_good=last_good), quote=spot(9_000.0), protocol=protocol)
+    assert only(found).demands_rollback is demanded
+
+
+def test_inspect__oracle_diverged_a_tick_too_short__is_told_but_not_acted_on():
+    state = market_state(last_good=TIGHTER)
+    assert not only(inspected(state, quote=spot(9_000.0), doubts=1)).demands_rollback
+    assert only(inspected(state, quote=spot(9_000.0), doubts=2)).demands_rollback
+
+
+def test_inspect__doubts_not_given__is_the_first_tick_of_doubt():
+    state, rules = market_state(last_good=TIGHTER), (guard_settings(), WatchSettings(persistence_ticks=2))
+    assert not only(inspect(state, None, spot(9_000.0), (), binding(), *rules)).demands_rollback
+
+
+def test_inspect__without_persistence_asked_for__acts_on_the_first_divergence():
+    found = inspected(market_state(last_good=TIGHTER), quote=spot(9_000.0), doubts=0, persistence_ticks=1)
+    assert only(found).demands_rollback
 
 
 # Realised losses
@@ -115,16 +133,13 @@ def test_inspect__parameter_that_tightens_downwards__reverses_the_comparison(las
 @pytest.mark.parametrize(
     ("bar", "breached"),
     [
-        (Realised(0.05, 0.05, 0.04), False),
-        (Realised(0.0501, 0.05, 0.04), True),
-        (Realised(-0.04, 0.05, 0.04), False),
-        (Realised(-0.0401, 0.05, 0.04), True),
-        (Realised(9.0, None, 0.04), False),
-        (Realised(-0.9, 0.05, None), False),
-        (Realised(-0.9, None, 0.04), True),
+        (Realised(0.05, -0.04, 0.05), False),
+        (Realised(0.0501, -0.04, 0.05), True),
+        (Realised(-0.04, -0.04, 0.05), False),
+        (Realised(-0.0401, -0.04, 0.05), True),
     ],
 )
-def test_breached__move_against_the_shock_of_its_side__is_what_counts(bar, breached):
+def test_breached__move_past_the_margin_of_its_side__is_a_breach(bar, breached):
     assert bar.breached is breached
 
 
@@ -137,7 +152,7 @@ def test_inspect__more_breaches_than_chance_explains__is_an_anomaly():
     assert binom.sf(5, 50, 0.02) < 0.001
     incident = only(inspected(realised=[WITHIN] * 44 + [BEYOND] * 6))
     assert (incident.kind, incident.demands_rollback) == (IncidentKind.MARGIN_BREACHED, False)
-    assert incident.detail.startswith("6 of 50 bars moved further than the spot shock")
+    assert incident.detail.startswith("6 of 50 bars left the published margin")
 
 
 def test_inspect__margin_breached_while_the_last_good_was_tighter__demands_a_rollback():
