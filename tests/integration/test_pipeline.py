@@ -6,9 +6,11 @@ import math
 
 import pytest
 from eth_account import Account
+from eth_utils.crypto import keccak
 from trials import (
     CALM,
     LOOSE,
+    MARKET,
     SPOT,
     TIGHT,
     VOL,
@@ -27,6 +29,7 @@ from chain.anvil import KEYS
 from chain.deploy import KEEPER_ROLE
 from chain.protocol import BindingError
 from chain.rpc import Rpc, Unreachable
+from keeper.audit import audit
 from keeper.daemon import Parts
 from keeper.demo.faults import CorruptingExecutor
 from keeper.journal import EntryKind, Journal
@@ -305,6 +308,20 @@ async def test_tick__another_keeper_changed_the_market_through_the_steward__is_a
         await decide(ours, trial)
         assert await incidents(ours) == [IncidentKind.FOREIGN_CHANGE]
         assert await rollbacks(ours) == 0
+
+
+async def test_tick__governance_records_its_own_change__is_told_accounted_for_and_may_be_restored(trial, tmp_path):
+    async with keeper_of(trial, tmp_path, CALM) as keeper:
+        await decide(keeper, trial)
+        trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        trial.deployer.send(trial.steward, "rebase", keccak(text=MARKET))
+        await decide(keeper, trial)
+        told = await rows(keeper, EntryKind.INCIDENT)
+        assert [row.body["kind"] for row in told] == [IncidentKind.FOREIGN_CHANGE]
+        assert "made by governance" in told[0].body["detail"]
+        assert trial.parameters() in keeper.pipelines[0].memory.once_applied
+        report = await audit(keeper.settings, trial.deployment, {MARKET: trial.protocol})
+        assert report.chain == Agreement(own=0, foreign=1, before=0)
 
 
 async def test_tick__reorganisation_brings_another_keepers_change_into_blocks_already_read__is_still_told(

@@ -15,6 +15,8 @@ from chain.steward import (
     APPLY_TYPES,
     CALLS,
     MARKET_STATE,
+    NO_DIGEST,
+    REBASED,
     ROLLBACK,
     ROLLBACK_TYPES,
     ROLLED_BACK,
@@ -400,11 +402,18 @@ def test_parse_event__rolled_back__is_a_rollback():
     )
 
 
-def test_change_filter__market__asks_for_both_events_of_it_alone():
+def test_parse_event__rebased__is_governances_version_without_a_proposal():
+    entry = log(REBASED, encode(["uint256[]", "bytes32"], [[440, 550], b"\1" * 32]))
+    entry["topics"] = entry["topics"][:3]
+    found = parse_event("SPX", entry)
+    assert (found.kind, found.values, found.digest) == ("rebase", (440, 550), NO_DIGEST)
+
+
+def test_change_filter__market__asks_for_every_event_of_it_alone():
     where = change_filter(STEWARD, "SPX")
     assert where == {
         "address": STEWARD,
-        "topics": [[topic(APPLIED), topic(ROLLED_BACK)], "0x" + market_id("SPX").hex()],
+        "topics": [[topic(APPLIED), topic(ROLLED_BACK), topic(REBASED)], "0x" + market_id("SPX").hex()],
     }
 
 
