@@ -128,7 +128,7 @@ def confirm(
     config: Config = DEFAULT_SETTINGS,
     *,
     because: Annotated[str, typer.Option(help="Where it was checked, for the journal.")] = "an operator checked it",
-    wait_seconds: Annotated[int, typer.Option(min=0, help="How long to wait for the feed's message.")] = 10,
+    wait_seconds: Annotated[int, typer.Option(min=1, help="How long to wait for the feed's message.")] = 10,
 ) -> None:
     """Confirm a feed's newest quote after FEED_JUMPED: a running keeper heeds it at its next tick."""
     from keeper.confirm import confirm_quote

@@ -60,9 +60,9 @@ def test_confirm__feed_that_no_market_uses__exits_2_and_names_those_there_are(co
 
 def test_confirm__no_message_on_the_broker__exits_1_and_journals_nothing(command, trial, broker, tmp_path):
     config = write_settings(tmp_path, trial, broker)
-    ended = command("confirm", "vix", "-c", config, "--wait-seconds", 0)
+    ended = command("confirm", "vix", "-c", config, "--wait-seconds", 2)
     assert ended.code == EXIT_FAILED
-    assert "feed vix: no usable message within 0 s" in ended.err
+    assert "feed vix: no usable message within 2 s" in ended.err
     assert confirmations(tmp_path) == []
 
 
