@@ -68,8 +68,9 @@ def test_confirm__no_message_on_the_broker__exits_1_and_journals_nothing(command
 
 def test_confirm__broker_down__exits_1_without_showing_the_password(command, trial, tmp_path):
     config = write_settings(tmp_path, trial, f"mqtt://user:hunter2@127.0.0.1:{closed_port()}")
-    ended = command("confirm", "vix", "-c", config, "--wait-seconds", 0)
+    ended = command("confirm", "vix", "-c", config, "--wait-seconds", 1)
     assert ended.code == EXIT_FAILED
+    assert "feed vix: no usable message within 1 s" in ended.err
     assert "Traceback" not in ended.err
     assert "hunter2" not in ended.out + ended.err
 
