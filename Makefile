@@ -14,7 +14,7 @@ help: ## List the targets
 	@echo "make TARGET, where TARGET is one of:"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Make .venv and node_modules match the locks (PYTHON=/path/to/python3 to choose)
+setup: ## Make .venv, node_modules and the tests' packages match the locks (PYTHON=/path/to/python3 to choose)
 	@bash scripts/setup.sh
 
 demo: setup ## Run the keeper's whole story on a local chain (ARGS="--json FILE")

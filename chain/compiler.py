@@ -13,7 +13,7 @@ from typing import Any
 
 from config.errors import KnownFault
 
-CONTRACTS = ("collateral_token", "options_market", "price_feed", "risk_steward")
+CONTRACTS = ("collateral_token", "options_market", "policy_registry", "price_feed", "risk_steward", "timelock")
 """Names of the contracts that are deployed; every other file beside them is a module of theirs."""
 
 SOURCES = Path(__file__).resolve().parent / "contracts"

@@ -1,37 +1,35 @@
-"""Put contracts on a chain: the steward for a protocol that stands already, or a whole trial market with it."""
+"""Send the transactions of a deployment, each exactly once, however often the run is cut short and taken up again."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eth_account import Account
-from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
-from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
+from web3.exceptions import ContractLogicError, TimeExhausted, TransactionNotFound, Web3Exception, Web3RPCError
 from web3.middleware import SignAndSendRawMiddlewareBuilder
 
 from chain.compiler import compile_contract
-from chain.protocol import BoundProtocol
-from chain.steward import market_id
-from config.deployment import Deployment, MarketDeployment
+from chain.progress import Attempt
 from config.errors import KnownFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
+    from eth_account.signers.local import LocalAccount
     from pydantic import SecretStr
     from web3.contract import Contract
     from web3.types import TxReceipt
 
-    from config.deployment import Policies
-    from config.protocol import Protocol
+    from chain.progress import Progress
 
-KEEPER_ROLE = keccak(text="KEEPER_ROLE")
-GUARDIAN_ROLE = keccak(text="GUARDIAN_ROLE")
+RECEIPT_SECONDS = 180
+RECEIPT_LAG_SECONDS = 5
+"""How far a node's index of receipts may be behind its count of nonces."""
 
 
 class DeployError(KnownFault):
@@ -43,28 +41,37 @@ class Deployer:
     """A key that deploys and sends, over web3, waiting for every receipt."""
 
     web3: Web3
-    address: str
+    account: LocalAccount = field(repr=False)
     on_step: Callable[[str], None]
 
     @classmethod
     def connect(cls, url: str, key: SecretStr, chain_id: int, on_step: Callable[[str], None]) -> Deployer:
         """Connect to an endpoint. Raises DeployError when it serves another chain or does not answer."""
         web3 = Web3(HTTPProvider(url, exception_retry_configuration=None))
-        account = Account.from_key(key.get_secret_value())
-        with _step("connect"):
+        account: LocalAccount = Account.from_key(key.get_secret_value())
+        with asking("connect"):
             found = web3.eth.chain_id
         if found != chain_id:
             raise DeployError(f"the endpoint serves chain {found}, chain.chain_id is {chain_id}")
         web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
-        return cls(web3, account.address, on_step)
+        return cls(web3, account, on_step)
+
+    @property
+    def address(self) -> str:
+        """The account that pays."""
+        return str(self.account.address)
 
     def create(self, name: str, *arguments: Any) -> Contract:
         """Deploy one of our contracts."""
         self.on_step(f"deploy {name}")
+        receipt = self._transact(f"deploy {name}", self.creation(name, *arguments))
+        return self.at(name, str(receipt["contractAddress"]))
+
+    def creation(self, name: str, *arguments: Any) -> Any:
+        """Return the transaction, not yet sent, that deploys one of our contracts."""
         artefact = compile_contract(name)
         factory = self.web3.eth.contract(abi=list(artefact.abi), bytecode=artefact.bytecode)
-        receipt = self._send(f"deploy {name}", factory.constructor(*arguments))
-        return self.at(name, str(receipt["contractAddress"]))
+        return factory.constructor(*arguments)
 
     def at(self, name: str, address: str) -> Contract:
         """Return a deployed contract."""
@@ -73,115 +80,143 @@ class Deployer:
 
     def send(self, contract: Contract, function: str, *arguments: Any) -> TxReceipt:
         """Call a function in a transaction of its own."""
-        return self._send(function, contract.get_function_by_name(function)(*arguments))
+        return self._transact(function, contract.get_function_by_name(function)(*arguments))
 
     def head(self) -> tuple[int, int]:
         """Return the latest block's number and time, Unix seconds."""
-        with _step("read the latest block"):
+        with asking("read the latest block"):
             block = self.web3.eth.get_block("latest")
         return block["number"], block["timestamp"]
 
+    def genesis(self) -> str:
+        """Return the hash of the chain's first block, 0x-prefixed."""
+        with asking("read the first block"):
+            return self.web3.eth.get_block(0)["hash"].to_0x_hex()
+
+    def has_code(self, address: str) -> bool:
+        """Say whether a contract stands at an address."""
+        return len(self._code(address)) > 0
+
     def code_hash(self, address: str) -> str:
         """Return the keccak256 of a contract's runtime code, 0x-prefixed."""
-        with _step("read the deployed code"):
-            code = self.web3.eth.get_code(Web3.to_checksum_address(address))
-        return "0x" + keccak(bytes(code)).hex()
+        return "0x" + keccak(self._code(address)).hex()
 
-    def _send(self, step: str, call: Any) -> TxReceipt:
-        with _step(step):
+    def _code(self, address: str) -> bytes:
+        with asking(f"read the code of {address}"):
+            return bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
+
+    def _transact(self, step: str, call: Any) -> TxReceipt:
+        with asking(step):
             tx_hash = call.transact({"from": self.address})
             receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.02)
-        if receipt["status"] != 1:
-            raise DeployError(f"{step}: transaction {tx_hash.hex()} reverted")
-        return receipt
+        return succeeded(step, receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of one deployment. Each is noted before it is sent, and looked for on the chain before it is repeated.
+
+    A step that was signed keeps its nonce: what is sent again replaces it, or is refused because it was mined.
+    """
+
+    deployer: Deployer
+    progress: Progress
+
+    def create(self, step: str, name: str, *arguments: Any) -> tuple[Contract, int]:
+        """Deploy one of our contracts; return it and the block it was created in."""
+        receipt = self._once(step, lambda: self.deployer.creation(name, *arguments))
+        return self.deployer.at(name, str(receipt["contractAddress"])), receipt["blockNumber"]
+
+    def call(self, step: str, contract: Contract, function: str, *arguments: Any) -> TxReceipt:
+        """Call a function once; return the receipt of the transaction that did it."""
+        return self._once(step, lambda: contract.get_function_by_name(function)(*arguments))
+
+    def call_unless(
+        self, holds: Callable[[], bool], step: str, contract: Contract, function: str, *arguments: Any
+    ) -> None:
+        """Call a function once, unless the chain already shows what it brings about."""
+        with asking(step):
+            already = self.progress.attempt(step) is None and holds()
+        if not already:
+            self.call(step, contract, function, *arguments)
+
+    def _once(self, step: str, build: Callable[[], Any]) -> TxReceipt:
+        with asking(step):
+            noted = self.progress.attempt(step)
+            receipt = None if noted is None else self._find(noted)
+            if receipt is not None and receipt["status"] == 1:
+                return receipt
+            self.deployer.on_step(step)
+            reusable = noted is not None and receipt is None and not self._is_spent(noted.nonce)
+            receipt = self._send(step, build(), noted if reusable else None)
+        return succeeded(step, receipt)
+
+    def _find(self, attempt: Attempt) -> TxReceipt | None:
+        """Return the receipt of whichever signature was mined, waiting for a lagging index once the nonce is spent."""
+        found = self._receipt(attempt)
+        if found is not None or not self._is_spent(attempt.nonce):
+            return found
+        with contextlib.suppress(TimeoutError, Web3Exception):
+            newest = attempt.hashes[-1]
+            self.deployer.web3.eth.wait_for_transaction_receipt(newest, RECEIPT_LAG_SECONDS)  # type: ignore[arg-type]
+        return self._receipt(attempt)
+
+    def _receipt(self, attempt: Attempt) -> TxReceipt | None:
+        for tx_hash in attempt.hashes:
+            with contextlib.suppress(TransactionNotFound):
+                return self.deployer.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
+        return None
+
+    def _is_spent(self, nonce: int) -> bool:
+        eth = self.deployer.web3.eth
+        return eth.get_transaction_count(self.deployer.account.address, "latest") > nonce
+
+    def _send(self, step: str, call: Any, replaced: Attempt | None) -> TxReceipt:
+        """Sign, note, send and wait. `replaced` gives the nonce, and the fees to outbid."""
+        eth = self.deployer.web3.eth
+        nonce = (
+            eth.get_transaction_count(self.deployer.account.address, "pending") if replaced is None else replaced.nonce
+        )
+        priority_fee = max(eth.max_priority_fee, _outbid(replaced.priority_fee if replaced else 0))
+        base_fee = eth.get_block("latest")["baseFeePerGas"]
+        max_fee = max(2 * base_fee + priority_fee, _outbid(replaced.max_fee if replaced else 0))
+        fees = {"maxFeePerGas": max_fee, "maxPriorityFeePerGas": priority_fee}
+        transaction = call.build_transaction({"from": self.deployer.address, "nonce": nonce, **fees})
+        signed = self.deployer.account.sign_transaction(transaction)
+        hashes = [*(replaced.hashes if replaced else []), signed.hash.to_0x_hex()]
+        attempt = Attempt(nonce=nonce, hashes=hashes, max_fee=max_fee, priority_fee=priority_fee)
+        self.progress.note(step, attempt)
+        try:
+            eth.send_raw_transaction(signed.raw_transaction)
+        except Web3RPCError:
+            # The signature that was to be replaced may have been mined since it was looked for.
+            found = self._find(attempt)
+            if found is None:
+                raise
+            return found
+        return eth.wait_for_transaction_receipt(signed.hash, RECEIPT_SECONDS, poll_latency=0.02)
+
+
+def succeeded(step: str, receipt: TxReceipt) -> TxReceipt:
+    """Return a receipt. Raises DeployError when its transaction reverted."""
+    if receipt["status"] != 1:
+        raise DeployError(f"{step}: transaction {receipt['transactionHash'].to_0x_hex()} reverted")
+    return receipt
 
 
 @contextlib.contextmanager
-def _step(name: str) -> Iterator[None]:
+def asking(step: str) -> Iterator[None]:
     """Raise DeployError for what the endpoint refuses or leaves unanswered: a transport error's text has the URL."""
     try:
         yield
     except (ContractLogicError, Web3RPCError) as error:
-        raise DeployError(f"{name}: {error}") from None
+        raise DeployError(f"{step}: {error}") from None
+    except TimeExhausted:
+        raise DeployError(f"{step}: sent, not mined within {RECEIPT_SECONDS} s; the same command goes on") from None
     except (OSError, Web3Exception, json.JSONDecodeError) as error:
-        raise DeployError(f"{name}: the endpoint gave no usable answer: {type(error).__name__}") from None
+        raise DeployError(f"{step}: the endpoint gave no usable answer: {type(error).__name__}") from None
 
 
-def deploy_trial_market(
-    deployer: Deployer, name: str, price: float, binding: Protocol, policies: Policies
-) -> MarketDeployment:
-    """Put up the reference protocol with a token and a price feed of its own, priced at `price` now."""
-    token = deployer.create("collateral_token")
-    feed = deployer.create("price_feed", f"{name} / USD")
-    _, now = deployer.head()
-    deployer.send(feed, "post", round(price * binding.price.scale), now)
-    initial = [policies.limits[parameter.name].initial for parameter in binding.parameters]
-    market = deployer.create(
-        "options_market",
-        name,
-        token.address,
-        feed.address,
-        initial,
-        policies.ramp_seconds,
-        policies.max_price_age_seconds,
-    )
-    return MarketDeployment(market=market.address, oracle=feed.address, collateral=token.address)
-
-
-def deploy_steward(
-    deployer: Deployer,
-    markets: Mapping[str, tuple[MarketDeployment, Protocol]],
-    policies: Mapping[str, Policies],
-    keeper: str,
-    guardian: str,
-) -> Deployment:
-    """Put up the steward, register every market with the policies, and hand it the setter role where we own it.
-
-    `keeper` may propose, `guardian` may pause; the deployer stays governance. Every market is activated at its live
-    values. Raises DeployError naming the step that was refused.
-    """
-    steward = deployer.create("risk_steward", deployer.address)
-    block, _ = deployer.head()
-    for name, (addresses, binding) in markets.items():
-        deployer.on_step(f"register {name}")
-        _register(deployer, steward, name, BoundProtocol(binding, addresses.market), policies[name])
-        market = deployer.at("options_market", addresses.market)
-        deployer.send(market, "set_parameter_setter", steward.address)
-        deployer.send(steward, "activate", market_id(name), policies[name].probation_seconds)
-    deployer.send(steward, "grantRole", KEEPER_ROLE, Web3.to_checksum_address(keeper))
-    deployer.send(steward, "grantRole", GUARDIAN_ROLE, Web3.to_checksum_address(guardian))
-    contracts = {"risk_steward": steward.address} | {n: m.market for n, (m, _) in markets.items()}
-    return Deployment(
-        chain_id=deployer.web3.eth.chain_id,
-        steward=steward.address,
-        keeper=Web3.to_checksum_address(keeper),
-        block=block,
-        code_hashes={name: deployer.code_hash(address) for name, address in contracts.items()},
-        markets={name: addresses for name, (addresses, _) in markets.items()},
-    )
-
-
-def _register(deployer: Deployer, steward: Contract, name: str, protocol: BoundProtocol, policies: Policies) -> None:
-    binding = protocol.binding
-    key = market_id(name)
-    groups = list(dict.fromkeys(parameter.group for parameter in binding.parameters if parameter.group))
-    for parameter, (target, getter) in zip(binding.parameters, protocol.getters(), strict=True):
-        limits = policies.limits[parameter.name]
-        policy = {
-            "target": Web3.to_checksum_address(target),
-            "getter": bytes.fromhex(getter[2:]),
-            "word": parameter.getter.word,
-            "minimum": limits.minimum,
-            "maximum": limits.maximum,
-            "max_step_up": limits.max_step_up,
-            "max_step_down": limits.max_step_down,
-            "cooldown": limits.cooldown_seconds,
-            "tightening_up": parameter.tightening == "up",
-            "group": groups.index(parameter.group) + 1 if parameter.group else 0,
-        }
-        deployer.send(steward, "add_parameter", key, policy)
-    for setter in binding.setters:
-        selector = function_signature_to_4byte_selector(setter.function)
-        deployer.send(steward, "allow_call", key, Web3.to_checksum_address(protocol.address), selector, True)  # noqa: FBT003
-    for low, high in binding.ordered_pairs():
-        deployer.send(steward, "add_invariant", key, low, high)
+def _outbid(fee: int) -> int:
+    """Return a fee that pools take in the place of `fee`: they ask for a tenth more."""
+    return fee + -(-fee // 8)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
-
 from chain.steward import StewardEvent, change_filter, parse_event
 from models.market import Auction
 
@@ -36,15 +33,15 @@ async def history(market: Market, start: int, end: BlockStamp) -> History:
         span = {"fromBlock": hex(first), "toBlock": hex(min(first + CHUNK - 1, end.number))}
         logs = await market.rpc.batch([("eth_getLogs", ({**where, **span},)) for where in filters])
         changes += [parse_event(market.name, log) for log in logs[0]]
-        auctions += [_auction(market.name, log) for found in logs[1:] for log in found]
+        auctions += [_auction(market, log) for found in logs[1:] for log in found]
     return History(tuple(changes), tuple(auctions))
 
 
 def _auction_filter(market: Market) -> list[dict[str, Any]]:
-    event = market.protocol.binding.accounts.auction_event
-    return [] if event is None else [{"address": market.protocol.address, "topics": ["0x" + keccak(text=event).hex()]}]
+    wanted = market.protocol.auction_filter()
+    return [] if wanted is None else [wanted]
 
 
-def _auction(market: str, log: dict[str, Any]) -> Auction:
-    account = to_checksum_address("0x" + log["topics"][1][-40:])
-    return Auction(market, account, int(log["blockNumber"], 16), log["transactionHash"])
+def _auction(market: Market, log: dict[str, Any]) -> Auction:
+    account, auction_id = market.protocol.auction_of(log)
+    return Auction(market.name, account, int(log["blockNumber"], 16), log["transactionHash"], auction_id)

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chain import steward
-from chain.protocol import BindingError, BoundProtocol, word
-from chain.rpc import RpcError, read
+from chain.accounts import health_calls, liquidatable, read_accounts
+from chain.attestation import submitted_for
+from chain.policy import Policy
+from chain.protocol import BindingError, BoundProtocol
+from chain.rpc import RpcError, Unreachable, read
 from config.errors import ConfigError
-from models.market import BlockStamp, MarketState, ParameterState
+from models.market import Invariant, MarketState, ParameterState
 
 if TYPE_CHECKING:
-    from chain.rpc import Rpc
+    from collections.abc import Sequence
+
+    from chain.rpc import Call, Rpc
     from chain.steward import StewardView
     from config.deployment import Deployment
     from config.protocol import Protocol
-    from models.market import Account
+    from models.market import Account, BlockStamp
 
 SECONDS_AFTER_RAMP = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What a copy of the chain showed after the calldata ran: at once, and when the ramp has ended."""
+    """What a copy of the chain showed after the calldata ran.
+
+    `liquidatable` are the accounts that are so at once or when the ramp has ended.
+    """
 
     gas: int
     values: tuple[int, ...]
-    accounts: tuple[Account, ...]
-    accounts_after_ramp: tuple[Account, ...]
+    liquidatable: frozenset[str]
 
 
 class SimulationReverted(RpcError):
@@ -37,97 +44,195 @@ class SimulationReverted(RpcError):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One market on chain: its steward, its protocol and the endpoint they are read from."""
+    """One market on chain: its steward, its protocol and the endpoint they are read from.
+
+    `since_block` is where the steward's history begins. Policies and versions never change: they are kept once read.
+    """
 
     name: str
     steward: str
     protocol: BoundProtocol
     rpc: Rpc
+    chain_id: int
+    since_block: int
+    policies: dict[str, Policy] = field(default_factory=dict, compare=False)
+    versions: dict[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
     async def state(self, block: BlockStamp) -> MarketState:
-        """Read everything a decision needs, pinned to `block`, in two round trips.
+        """Read everything a decision needs, pinned to `block`.
 
         Raises BindingError when steward and binding disagree about the parameters.
         """
         protocol = self.protocol
-        number = len(protocol.binding.parameters)
-        calls = [steward.view_call(self.steward, self.name), protocol.price_call(), protocol.account_count_call()]
-        answers = await read(self.rpc, [*calls, *protocol.getters(), *protocol.effective_getters()], block)
+        reads, effective = protocol.reads(), protocol.effective_reads()
+        calls = [steward.view_call(self.steward, self.name), protocol.price_call(), *reads, *effective]
+        answers = await read(self.rpc, calls, block)
         view = steward.parse_view(answers[0])
-        values = protocol.getter_words(answers[3 : 3 + number])
+        if view.status != steward.ACTIVE:
+            raise BindingError(f"{self.name}: the steward has no active market of that name")
+        values = protocol.values(answers[2 : 2 + len(reads)])
         if values != view.values:
             raise BindingError(
                 f"{self.name}: the binding reads {values}, the steward {view.values}: not the same getters"
             )
-        effective = protocol.getter_words(answers[3 + number :], effective=True)
+        policy = await self.policy(view.policy, block)
         price, updated_at = protocol.price(answers[1])
-        count = word(answers[2], 0, "accounts.count")
         return MarketState(
             market=self.name,
             block=block,
             sequence=view.sequence,
             state_hash=view.state_hash,
             paused=view.paused,
-            parameters=_parameters(view, effective),
-            last_good=view.last_good,
+            parameters=_parameters(view, policy, protocol.effective_values(answers[2 + len(reads) :])),
+            last_good=await self.last_good(view),
             oracle_price=price,
-            oracle_updated_at=updated_at,
-            accounts=protocol.accounts(await read(self.rpc, protocol.account_pages(count), block) if count else []),
+            oracle_updated_at=block.timestamp if updated_at is None else updated_at,
+            accounts=await read_accounts(protocol, self.rpc, block, self.since_block),
+            invariants=tuple(Invariant(*one) for one in policy.invariants),
+            policy=view.policy,
+            version_hash=view.version_hash,
         )
 
-    async def simulate(self, calldata: str, sender: str, state: MarketState) -> Simulated:
-        """Run `calldata` from `sender` on a copy of the chain at the state's block (eth_simulateV1).
+    async def policy(self, address: str, block: BlockStamp) -> Policy:
+        """Read the policy that stands at an address."""
+        if address not in self.policies:
+            at = {"blockHash": block.hash, "requireCanonical": True}
+            code = await self.rpc.call("eth_getCode", address, at)
+            self.policies[address] = Policy.read(bytes.fromhex(code.removeprefix("0x")))
+        return self.policies[address]
 
-        Two blocks are simulated: the change itself, and one when its ramp has ended, at today's price.
-        Raises SimulationReverted when the calldata or a read after it reverts.
+    async def last_good(self, view: StewardView) -> tuple[int, ...]:
+        """Return the values that a rollback would restore: the steward keeps their hash, the chain's log has them.
+
+        Raises Unreachable when the endpoint does not serve the log, and BindingError when no log has that hash.
         """
-        pages = self.protocol.account_pages(len(state.accounts))
-        ramp = await self._ramp_seconds(state.block)
+        self.versions[view.state_hash] = view.values
+        if view.good_hash not in self.versions:
+            where = steward.version_filter(self.steward, self.name, view.good_in)
+            logs = await self.rpc.call("eth_getLogs", where)
+            if not logs:
+                raise Unreachable(f"{self.name}: the endpoint has no log of version {view.good_sequence}")
+            for values in map(steward.version_values, logs):
+                self.versions[steward.state_hash(self.steward, self.chain_id, self.name, values)] = values
+        if view.good_hash not in self.versions:
+            raise BindingError(f"{self.name}: no log of block {view.good_in} has the last good version's values")
+        return self.versions[view.good_hash]
+
+    async def announced_at(self, digest: str, block: BlockStamp) -> int | None:
+        """Return when a message was announced, Unix seconds, None if never; 2**256 - 1 stands for vetoed."""
+        answer = (await read(self.rpc, [steward.announced_call(self.steward, digest)], block))[0]
+        return int.from_bytes(answer) or None
+
+    async def simulate(self, calldata: str, sender: str, state: MarketState, *, notice: int = 0) -> Simulated:
+        """Run unsigned `calldata` from `sender` on a copy of the chain at the state's block (eth_simulateV1).
+
+        The copy asks for no signatures: nobody has signed yet. Two blocks are simulated: the change itself, and one
+        when its ramp has ended, at today's price; a change that is due `notice` seconds of notice is announced in a
+        block before, and the change made when that is over. Raises SimulationReverted when the calldata or a read
+        after it reverts.
+        """
+        first_reads = await read(
+            self.rpc, [steward.quorum_code_call(self.steward), *_given(self.protocol.ramp_call())], state.block
+        )
+        ramp = self.protocol.ramp_seconds(first_reads[1]) if len(first_reads) > 1 else 0
+        health = health_calls(self.protocol, state.accounts)
         now = state.block.timestamp + 1
-        first = [*self.protocol.getters(), *pages]
         blocks = [
-            _block(now, [_call(self.steward, calldata, sender), *(_call(*view) for view in first)]),
-            _block(now + ramp + SECONDS_AFTER_RAMP, [_call(*view) for view in pages]),
+            _block(
+                now + notice, [_call(self.steward, calldata, sender), *map(_view, [*self.protocol.reads(), *health])]
+            ),
+            _block(now + notice + ramp + SECONDS_AFTER_RAMP, [*map(_view, health)]),
         ]
-        at = hex(state.block.number)
+        if notice:
+            announcement = submitted_for(calldata, "announce")
+            blocks.insert(0, _block(now, [_call(self.steward, announcement, sender)]))
+        quorum = "0x" + first_reads[0][-20:].hex()
+        blocks[0]["stateOverrides"] = {quorum: {"code": steward.OPEN_QUORUM}}
+        answer = await self._simulated(blocks, state.block)
+        change = answer[-2]["calls"]
+        reads = [_returned(call) for call in change][1:]
+        number = len(self.protocol.reads())
+        return Simulated(
+            gas=int((answer[0] if notice else answer[-2])["calls"][0]["gasUsed"], 16),
+            values=self.protocol.values(reads[:number]),
+            liquidatable=_hit(self.protocol, state.accounts, reads[number:])
+            | _hit(self.protocol, state.accounts, [_returned(call) for call in answer[-1]["calls"]]),
+        )
+
+    async def rehearse(self, calldata: str, sender: str, block: BlockStamp) -> int:
+        """Return the gas of signed calldata on a copy of the chain at `block`. Raises SimulationReverted."""
+        answer = await self._simulated([_block(block.timestamp + 1, [_call(self.steward, calldata, sender)])], block)
+        _returned(answer[0]["calls"][0])
+        return int(answer[0]["calls"][0]["gasUsed"], 16)
+
+    async def _simulated(self, blocks: Sequence[dict[str, Any]], block: BlockStamp) -> list[dict[str, Any]]:
+        at = hex(block.number)
         asked = [("eth_simulateV1", ({"blockStateCalls": blocks}, at)), ("eth_getBlockByNumber", (at, False))]
         answer, parent = await self.rpc.batch(asked)
-        if parent["hash"] != state.block.hash:
+        if parent is None or parent["hash"] != block.hash:
             # eth_simulateV1 takes a number only, and another block stands at that height by now.
             raise SimulationReverted("the block the decision was made for is no longer canonical")
-        reads = [_returned(call) for call in answer[0]["calls"]][1:]
-        number = len(self.protocol.binding.parameters)
-        return Simulated(
-            gas=int(answer[0]["calls"][0]["gasUsed"], 16),
-            values=self.protocol.getter_words(reads[:number]),
-            accounts=self.protocol.accounts(reads[number:]),
-            accounts_after_ramp=self.protocol.accounts([_returned(call) for call in answer[1]["calls"]]),
-        )
+        for simulated in answer:
+            _returned(simulated["calls"][0])
+        blocks_shown: list[dict[str, Any]] = answer
+        return blocks_shown
 
     async def values_at(self, block: BlockStamp) -> tuple[int, ...]:
         """Read the live parameter values through the binding's getters, at one block."""
-        return self.protocol.getter_words(await read(self.rpc, self.protocol.getters(), block))
-
-    async def _ramp_seconds(self, block: BlockStamp) -> int:
-        call = self.protocol.ramp_call()
-        return 0 if call is None else word((await read(self.rpc, [call], block))[0], 0, "ramp")
+        return self.protocol.values(await read(self.rpc, self.protocol.reads(), block))
 
 
 def bind(name: str, deployment: Deployment, binding: Protocol, rpc: Rpc) -> Market:
     """Return a market of a deployment. Raises ConfigError when the deployment has none of that name."""
     if name not in deployment.markets:
         raise ConfigError(f"the deployment file has no market {name} (it has {', '.join(deployment.markets)})")
-    return Market(name, deployment.steward, BoundProtocol(binding, deployment.markets[name].market), rpc)
+    market = deployment.markets[name]
+    bound = BoundProtocol(binding, market.contracts, market.keys)
+    return Market(name, deployment.steward, bound, rpc, deployment.chain_id, deployment.block)
 
 
-def _parameters(view: StewardView, effective: tuple[int, ...]) -> tuple[ParameterState, ...]:
-    columns = (view.values, effective, view.minimum, view.maximum, view.max_step_up, view.max_step_down, view.cooldown)
-    rows = zip(*columns, view.changed_at, strict=True)
-    return tuple(ParameterState(index, *row) for index, row in enumerate(rows))
+def _parameters(view: StewardView, policy: Policy, effective: tuple[int, ...]) -> tuple[ParameterState, ...]:
+    rows = zip(view.values, effective, policy.parameters, view.remembered, strict=True)
+    return tuple(
+        ParameterState(
+            id=index,
+            value=value,
+            effective=in_effect,
+            minimum=limits.minimum,
+            maximum=limits.maximum,
+            max_step_up=limits.max_step_up,
+            max_step_down=limits.max_step_down,
+            cooldown=limits.cooldown,
+            changed_at=remembered.changed_at,
+            relative=limits.relative,
+            drift_budget=limits.drift_budget,
+            drift_window=limits.drift_window,
+            tightening_up=limits.tightening_up,
+            notice=limits.notice,
+            reversible=limits.reversible,
+            coupled=limits.coupled,
+            drift_used=remembered.drift_used,
+            drift_before=remembered.drift_before,
+        )
+        for index, (value, in_effect, limits, remembered) in enumerate(rows)
+    )
+
+
+def _hit(protocol: BoundProtocol, accounts: Sequence[Account], answers: Sequence[bytes]) -> frozenset[str]:
+    verdicts = liquidatable(protocol, accounts, answers)
+    return frozenset(account.address for account, verdict in zip(accounts, verdicts, strict=True) if verdict)
+
+
+def _given(call: Call | None) -> list[Call]:
+    return [] if call is None else [call]
 
 
 def _block(timestamp: int, calls: list[dict[str, str]]) -> dict[str, Any]:
     return {"blockOverrides": {"time": hex(timestamp)}, "calls": calls}
+
+
+def _view(call: Call) -> dict[str, str]:
+    return _call(*call)
 
 
 def _call(target: str, data: str, sender: str | None = None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Sign transactions with a local key. The key is held by eth-account alone and never printed."""
+"""Sign transactions and changes with a local key. The key is held by eth-account alone and never printed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ class Signed:
     tx_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A secp256k1 signature; `s` is in the lower half of the order."""
+
+    v: int
+    r: int
+    s: int
+
+
 class LocalSigner:
     """A key in this process's memory."""
 
@@ -35,3 +44,8 @@ class LocalSigner:
         return Signed(
             "0x" + signed.raw_transaction.hex().removeprefix("0x"), "0x" + signed.hash.hex().removeprefix("0x")
         )
+
+    def attest(self, digest: str) -> Signature:
+        """Sign the EIP-712 digest of a change: from here on anyone may submit it."""
+        signed = self._account.unsafe_sign_hash(digest)
+        return Signature(signed.v, signed.r, signed.s)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.crypto import keccak
 
@@ -16,41 +17,59 @@ if TYPE_CHECKING:
 
     from chain.rpc import Call, Refused
 
-CALLS = "(address,bytes)[]"
-APPLY_TYPES = ("bytes32", "uint256", "bytes32", "(uint256,uint256)[]", CALLS, "bytes32", "uint256")
-ROLLBACK_TYPES = ("bytes32", "uint256", "bytes32", CALLS, "bytes32", "uint256")
-APPLY = f"apply({','.join(APPLY_TYPES)})"
-ROLLBACK = f"rollback({','.join(ROLLBACK_TYPES)})"
 MARKET_STATE = "market_state(bytes32)"
-VIEW_TYPE = "(uint256,bytes32,bool," + ",".join(["uint256[]"] * 9) + ",bool[])"
+VIEW_TYPE = "(uint256,address,bool,uint256,uint256,bytes32,uint256,bytes32,uint256,bytes32,uint256[],uint256[4])"
+ACTIVATED = "Activated(bytes32,uint256[],bytes32)"
 APPLIED = "Applied(bytes32,uint256,bytes32,uint256[],bytes32)"
 ROLLED_BACK = "RolledBack(bytes32,uint256,bytes32,uint256,uint256[],bytes32)"
 REBASED = "Rebased(bytes32,uint256,uint256[],bytes32)"
+ANNOUNCED = "Announced(bytes32,uint256,bytes32,uint256[],uint256[],uint256)"
 NO_DIGEST = "0x" + "00" * 32
+
+ACTIVE = 1
+"""A market's status when it takes changes."""
+
+STATE_BITS = 64
+"""What the steward remembers of one parameter, highest bits first: changed_at 32, drift_used 16, drift_before 16."""
+
+OPEN_QUORUM = "0x" + "00" * (1 + 17 * 32)
+"""Code of a quorum that needs no signature: what a simulation puts in place of the real one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the steward remembers of one parameter: its last change, and the shares of its drift budget used."""
+
+    changed_at: int
+    drift_used: int
+    drift_before: int
 
 
 @dataclass(frozen=True, slots=True)
 class StewardView:
-    """The steward's account of one market: live values, last good version and limits, all in id order."""
+    """The steward's account of one market, besides its policy; values in id order.
 
-    sequence: int
-    state_hash: str
+    `status` is 0 before activation, 1 when active, 2 when retired. `good_in` is the number of the block in which the
+    last good version was made.
+    """
+
+    status: int
+    policy: str
     paused: bool
+    sequence: int
+    applied_at: int
+    version_hash: str
+    good_sequence: int
+    good_hash: str
+    good_in: int
+    state_hash: str
     values: tuple[int, ...]
-    last_good: tuple[int, ...]
-    minimum: tuple[int, ...]
-    maximum: tuple[int, ...]
-    max_step_up: tuple[int, ...]
-    max_step_down: tuple[int, ...]
-    cooldown: tuple[int, ...]
-    changed_at: tuple[int, ...]
-    group: tuple[int, ...]
-    tightening_up: tuple[bool, ...]
+    remembered: tuple[Remembered, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StewardEvent:
-    """One version as the chain recorded it. `digest` is the context the keeper sent: its proposal's digest.
+    """One version as the chain recorded it. `digest` is the input root the keeper sent: its proposal's digest.
 
     Governance makes a version by "rebase": it records what it changed itself, and there is no proposal.
     """
@@ -74,41 +93,66 @@ def view_call(steward: str, market: str) -> Call:
     return (steward, _encode(MARKET_STATE, ["bytes32"], [market_id(market)]))
 
 
-def role_call(steward: str, account: str) -> Call:
-    """Return the call that says whether an account holds the keeper role."""
-    return (steward, _encode("hasRole(bytes32,address)", ["bytes32", "address"], [keccak(text="KEEPER_ROLE"), account]))
+def quorum_code_call(steward: str) -> Call:
+    """Return the call for the address at which the signers stand."""
+    return (steward, _encode("quorum_code()", [], []))
+
+
+def announced_call(steward: str, digest: str) -> Call:
+    """Return the call for the Unix second at which a message was announced; 0 for never, 2**256 - 1 for vetoed."""
+    return (steward, _encode("announced_at(bytes32)", ["bytes32"], [_bytes(digest)]))
 
 
 def parse_view(answer: bytes) -> StewardView:
     """Decode `market_state`. Raises BindingError when the contract is not this steward."""
     try:
-        fields = decode([VIEW_TYPE], answer)[0]
+        fields: tuple[Any, ...] = decode([VIEW_TYPE], answer)[0]
     except Exception as error:
         raise BindingError(f"the steward does not answer {MARKET_STATE} as expected: {error}") from error
-    sequence, state_hash, paused, *columns = fields
-    return StewardView(sequence, "0x" + state_hash.hex(), paused, *(tuple(column) for column in columns))
+    status, policy, paused, sequence, applied_at, version, good_sequence, good, good_in, live, values, states = fields
+    return StewardView(
+        status=status,
+        policy=policy,
+        paused=paused,
+        sequence=sequence,
+        applied_at=applied_at,
+        version_hash="0x" + version.hex(),
+        good_sequence=good_sequence,
+        good_hash="0x" + good.hex(),
+        good_in=good_in,
+        state_hash="0x" + live.hex(),
+        values=values,
+        remembered=tuple(_remembered(states, index) for index in range(len(values))),
+    )
 
 
-def apply_calldata(
-    market: str,
-    sequence: int,
-    state_hash: str,
-    changes: Sequence[tuple[int, int]],
-    calls: Sequence[Call],
-    digest: str,
-    deadline: int,
-) -> str:
-    """Return the calldata that applies a batch of changes."""
-    arguments = [market_id(market), sequence, _bytes(state_hash), changes, _raw(calls), _bytes(digest), deadline]
-    return _encode(APPLY, APPLY_TYPES, arguments)
+def _remembered(states: Sequence[int], index: int) -> Remembered:
+    state = states[index // 4] >> (STATE_BITS * (index % 4))
+    return Remembered((state >> 32) & 0xFFFFFFFF, (state >> 16) & 0xFFFF, state & 0xFFFF)
 
 
-def rollback_calldata(
-    market: str, sequence: int, state_hash: str, calls: Sequence[Call], digest: str, deadline: int
-) -> str:
-    """Return the calldata that restores the last good version."""
-    arguments = [market_id(market), sequence, _bytes(state_hash), _raw(calls), _bytes(digest), deadline]
-    return _encode(ROLLBACK, ROLLBACK_TYPES, arguments)
+def state_hash(steward: str, chain_id: int, market: str, values: Sequence[int]) -> str:
+    """Return the hash that binds values to a steward, chain and market, as the steward forms it."""
+    types = ["address", "uint256", "bytes32", "uint256[]"]
+    return "0x" + keccak(encode(types, [steward, chain_id, market_id(market), values])).hex()
+
+
+def version_filter(steward: str, market: str, block: int) -> dict[str, Any]:
+    """Return the log filter for the values of the versions made in a block."""
+    kinds = [_topic(kind) for kind in (ACTIVATED, APPLIED, ROLLED_BACK, REBASED)]
+    at = {"fromBlock": hex(block), "toBlock": hex(block)}
+    return {"address": steward, "topics": [kinds, "0x" + market_id(market).hex()], **at}
+
+
+def version_values(log: dict[str, Any]) -> tuple[int, ...]:
+    """Return the values of the version that a log of `version_filter` tells of."""
+    types = ["uint256", "uint256[]"] if log["topics"][0] == _topic(ROLLED_BACK) else ["uint256[]"]
+    return tuple(decode(types, bytes.fromhex(log["data"][2:]))[-1])
+
+
+def applicable_at(log: dict[str, Any]) -> int:
+    """Return when the notice of an Announced log is over, Unix seconds."""
+    return int(decode(["uint256[]", "uint256[]", "uint256"], bytes.fromhex(log["data"][2:]))[-1])
 
 
 def change_filter(steward: str, market: str) -> dict[str, Any]:
@@ -137,20 +181,20 @@ def parse_event(market: str, log: dict[str, Any]) -> StewardEvent:
 def revert_reason(error: Refused | str) -> str:
     """Return a revert's own words where it has any: Error(string) or Panic(uint256) data, else the message."""
     data, fallback = (error, "") if isinstance(error, str) else (error.data, error.message)
-    raw = bytes.fromhex(data[2:]) if data and data.startswith("0x") else b""
-    if raw[:4] == function_signature_to_4byte_selector("Error(string)"):
-        return str(decode(["string"], raw[4:])[0])
-    if raw[:4] == function_signature_to_4byte_selector("Panic(uint256)"):
-        return f"panic {decode(['uint256'], raw[4:])[0]:#x}"
-    return fallback or "reverted without a reason"
+    fallback = fallback or "reverted without a reason"
+    try:
+        raw = _bytes(data or "")
+        if raw[:4] == function_signature_to_4byte_selector("Error(string)"):
+            return str(decode(["string"], raw[4:])[0])
+        if raw[:4] == function_signature_to_4byte_selector("Panic(uint256)"):
+            return f"panic {decode(['uint256'], raw[4:])[0]:#x}"
+    except (ValueError, DecodingError):  # a contract may revert with anything, and an endpoint may garble it
+        return fallback
+    return fallback
 
 
 def _encode(signature: str, types: Sequence[str], arguments: Sequence[Any]) -> str:
     return "0x" + (function_signature_to_4byte_selector(signature) + encode(types, arguments)).hex()
-
-
-def _raw(calls: Sequence[Call]) -> list[tuple[str, bytes]]:
-    return [(target, _bytes(data)) for target, data in calls]
 
 
 def _bytes(text: str) -> bytes:

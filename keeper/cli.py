@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import sys
 import traceback
 from dataclasses import replace
@@ -14,24 +13,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from config.deployment import load_deployment
 from config.errors import ConfigError, KnownFault
-from config.load import DEFAULT_SETTINGS, Secrets, load_protocol, load_secrets, load_settings
-from keeper.messages import Applied, DryRun, Failed, NoChange, Rejected
+from config.load import DEFAULT_SETTINGS, Secrets
+from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
+from keeper.setup_commands import check, deploy
+from keeper.terminal import (
+    EXIT_FAILED,
+    EXIT_HALTED,
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    AsJson,
+    Config,
+    err,
+    out,
+    read_deployment,
+    read_protocols,
+    read_secrets,
+    read_settings,
+)
 
 if TYPE_CHECKING:
-    from config.deployment import Deployment
-    from config.protocol import Protocol
     from config.schema import MarketSettings, Settings
     from keeper.messages import Outcome
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_REFUSED = 3
-EXIT_HALTED = 4
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,11 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Watches an options protocol's risk and keeps its margin parameters, within limits that hold on chain.",
 )
-out = Console(emoji=False)
-err = Console(stderr=True, emoji=False)
-
-Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file.", show_default="config/keeper.toml")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.command()(deploy)
+app.command()(check)
 
 
 def main() -> None:
@@ -65,11 +67,13 @@ def run(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False) -> None:
     """Run until stopped. Without a key, or with --dry-run, nothing is sent."""
     from keeper.daemon import open_keeper, run_until_stopped
 
-    settings, secrets = _settings(config), _secrets(dry_run=dry_run)
+    settings, secrets = read_settings(config), read_secrets(dry_run=dry_run)
     out.print("starting: reading the journal, warming up the model", highlight=False)
 
     async def go() -> None:
-        async with open_keeper(settings, secrets, _deployment(settings), _protocols(settings, config)) as keeper:
+        async with open_keeper(
+            settings, secrets, read_deployment(settings), read_protocols(settings, config)
+        ) as keeper:
             _say_mode(secrets)
             out.print(f"deciding every {settings.keeper.tick_seconds} s; waiting for the feeds")
             await run_until_stopped(keeper, _show)
@@ -86,7 +90,7 @@ def once(
     as_json: AsJson = False,
 ) -> None:
     """Make one decision. Exit code 0: applied, dry run or nothing to do; 3: refused; 1: failed."""
-    settings, secrets = _settings(config), _secrets(dry_run=dry_run)
+    settings, secrets = read_settings(config), read_secrets(dry_run=dry_run)
     outcomes = asyncio.run(_once(settings, secrets, config, wait_seconds))
     for outcome in outcomes:
         if as_json:
@@ -107,11 +111,11 @@ def rollback(
     """Restore the last good version of a market, through the same guard as every change."""
     from keeper.daemon import open_keeper
 
-    settings, secrets = _settings(config), _secrets(dry_run=dry_run)
+    settings, secrets = read_settings(config), read_secrets(dry_run=dry_run)
     name = _one_market(settings, market).name
 
     async def go() -> Outcome:
-        deployment, protocols = _deployment(settings), _protocols(settings, config)
+        deployment, protocols = read_deployment(settings), read_protocols(settings, config)
         async with open_keeper(settings, secrets, deployment, protocols) as keeper:
             await keeper.finish()
             pipeline = next(p for p in keeper.pipelines if p.market.name == name)
@@ -133,7 +137,7 @@ def confirm(
     """Confirm a feed's newest quote after FEED_JUMPED: a running keeper heeds it at its next tick."""
     from keeper.confirm import confirm_quote
 
-    confirmed = asyncio.run(confirm_quote(_settings(config), feed, because, wait_seconds))
+    confirmed = asyncio.run(confirm_quote(read_settings(config), feed, because, wait_seconds))
     for one in confirmed:
         out.print(f"{one.market}: feed {feed} confirmed at {one.quote.value:g}", markup=False, highlight=False)
 
@@ -155,52 +159,12 @@ def demo(
 
 
 @app.command()
-def deploy(
-    config: Config = DEFAULT_SETTINGS,
-    *,
-    price: Annotated[float, typer.Option(help="Price the trial market's feed starts with.")] = 1000.0,
-    policies: Annotated[Path | None, typer.Option(help="Limits; default config/policies/<protocol>.toml.")] = None,
-    keeper_address: Annotated[str, typer.Option("--keeper", help="Who may propose; default the deployer.")] = "",
-    guardian: Annotated[str, typer.Option(help="Who may pause; default the deployer.")] = "",
-    force: Annotated[bool, typer.Option(help="Replace an existing deployment file.")] = False,
-) -> None:
-    """Put up a trial market and the steward that guards it, and write their addresses to the deployment file.
-
-    The key in KEEPER_PRIVATE_KEY pays, owns the trial market and becomes governance of the steward.
-    """
-    from keeper.trial import deploy_trial
-
-    settings, secrets = _settings(config), _secrets(dry_run=False)
-    target = Path(settings.keeper.deployment)
-    deployment = deploy_trial(
-        settings,
-        secrets,
-        _protocols(settings, config),
-        target,
-        price=price,
-        policies_file=policies,
-        keeper=keeper_address,
-        guardian=guardian,
-        force=force,
-        on_step=lambda step: out.print(f"  {step}"),
-    )
-    out.print(f"steward {deployment.steward} written to {target}", markup=False, highlight=False)
-    if not keeper_address or not guardian:
-        err.print(
-            "one key holds several roles: good for a trial alone, for whoever steals it can lift every limit. "
-            "Give --keeper and --guardian keys of their own.",
-            style="yellow",
-            highlight=False,
-        )
-
-
-@app.command()
 def status(config: Config = DEFAULT_SETTINGS, *, as_json: AsJson = False) -> None:
     """Show each market: parameters against their limits, last decision, accounts, sequence."""
     from keeper.status import gather, render
 
-    settings = _settings(config)
-    found = asyncio.run(gather(settings, _deployment(settings), _protocols(settings, config)))
+    settings = read_settings(config)
+    found = asyncio.run(gather(settings, read_deployment(settings), read_protocols(settings, config)))
     if as_json:
         out.print_json(data=found)
     else:
@@ -224,7 +188,7 @@ def publish(
     from keeper.publish import publish as publish_bars
     from models.recording import load_recording, load_vol, with_vol
 
-    settings = _settings(config)
+    settings = read_settings(config)
     names = _one_market(settings, market)
     recording = load_recording(data or "builtin:spx")
     if vol is not None:
@@ -312,9 +276,9 @@ def verify(
     """Prove the journal's chain of hashes, and that it agrees with what happened on chain."""
     from keeper.audit import audit
 
-    settings = _settings(config)
-    deployment = None if journal_only else _deployment(settings)
-    report = asyncio.run(audit(settings, deployment, _protocols(settings, config)))
+    settings = read_settings(config)
+    deployment = None if journal_only else read_deployment(settings)
+    report = asyncio.run(audit(settings, deployment, read_protocols(settings, config)))
     if as_json:
         out.print_json(data=report.document())
     else:
@@ -326,26 +290,10 @@ def verify(
 async def _once(settings: Settings, secrets: Secrets, config: Path, wait_seconds: int) -> list[Outcome]:
     from keeper.daemon import open_keeper
 
-    deployment, protocols = _deployment(settings), _protocols(settings, config)
+    deployment, protocols = read_deployment(settings), read_protocols(settings, config)
     async with open_keeper(settings, secrets, deployment, protocols) as keeper:
         await keeper.wait_for_feeds(wait_seconds)
         return await keeper.tick()
-
-
-def _settings(config: Path) -> Settings:
-    return load_settings(config, os.environ)
-
-
-def _secrets(*, dry_run: bool) -> Secrets:
-    return Secrets() if dry_run else load_secrets(os.environ)
-
-
-def _deployment(settings: Settings) -> Deployment:
-    return load_deployment(Path(settings.keeper.deployment))
-
-
-def _protocols(settings: Settings, config: Path) -> dict[str, Protocol]:
-    return {market.name: load_protocol(market.protocol, config) for market in settings.markets}
 
 
 def _one_market(settings: Settings, name: str) -> MarketSettings:
@@ -394,6 +342,9 @@ def describe(outcome: Outcome) -> str:
         case Applied():
             where = f"block {outcome.block.number}, {outcome.gas_used} gas, {outcome.tx_hash}"
             return f"{outcome.market}: {outcome.kind} applied as version {outcome.sequence} in {where}"
+        case Announced():
+            at = datetime.fromtimestamp(outcome.applicable_at, UTC).isoformat()
+            return f"{outcome.market}: announced in {outcome.tx_hash}, may be applied from {at} on"
         case Failed():
             return f"{outcome.market}: {outcome.tx_hash} failed: {outcome.detail}"
         case DryRun():

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from chain.market import bind
-from chain.rpc import Rpc, RpcError, head, read, require_chain
+from chain.rpc import Rpc, RpcError, head, require_chain
 from chain.signer import LocalSigner
-from chain.steward import role_call
 from config.errors import ConfigError
 from keeper.bars import BarBuilder
+from keeper.check import examine
 from keeper.clock import ChainClock, WallClock
 from keeper.feeds import MqttFeed
+from keeper.ground import Source
 from keeper.journal import EntryKind, Journal
 from keeper.memory import Memory
 from keeper.messages import Applied, Lifecycle, Reason, Rejected
@@ -175,6 +176,7 @@ async def open_keeper(
         await require_chain(rpc, settings.chain.chain_id)
         if isinstance(clock, ChainClock):
             clock.advance((await head(rpc)).timestamp)
+        await _require_sound(rpc, deployment, protocols, secrets)
         journal = await Journal.open(settings.journal.url.get_secret_value(), clock.now_ms)
         stack.push_async_callback(journal.close)
         markets = {m.name: bind(m.name, deployment, protocols[m.name], rpc) for m in settings.markets}
@@ -191,7 +193,6 @@ async def open_keeper(
         mode = "dry run"
         if secrets.private_key is not None:
             mode = sender
-            await _require_role(rpc, deployment, sender)
         await journal.append(Lifecycle("started", mode, settings.model_dump(mode="json")))
         listening = asyncio.create_task(feed.run())
         stack.push_async_callback(_stop, listening)
@@ -213,11 +214,11 @@ async def run_until_stopped(keeper: Keeper, on_outcome: Callable[[Outcome], None
     await keeper.run(stop, on_outcome)
 
 
-async def _require_role(rpc: Rpc, deployment: Deployment, sender: str) -> None:
-    """Raise ConfigError unless the key may propose: better at the start than at the first simulation."""
-    answer = await read(rpc, [role_call(deployment.steward, sender)], await head(rpc))
-    if not int.from_bytes(answer[0]):
-        raise ConfigError(f"KEEPER_PRIVATE_KEY: {sender} does not hold the keeper role of steward {deployment.steward}")
+async def _require_sound(rpc: Rpc, deployment: Deployment, protocols: Mapping[str, Protocol], secrets: Secrets) -> None:
+    """Raise ConfigError unless `keeper check` would pass: better at the start than at the first change."""
+    own = [] if secrets.private_key is None else [LocalSigner(secrets.private_key).address]
+    sources = {name: Source(binding) for name, binding in protocols.items()}
+    (await examine(rpc, deployment, sources, own)).require()
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
@@ -242,7 +243,7 @@ def _executor(
 ) -> tuple[Executor, str]:
     """Return the executor and the address that simulations are sent from."""
     if secrets.private_key is None:
-        return DryRunExecutor(), deployment.keeper
+        return DryRunExecutor(), deployment.signers[0]
     signer = LocalSigner(secrets.private_key)
     return StewardExecutor(rpc, signer, journal, settings.chain, markets), signer.address
 

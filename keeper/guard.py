@@ -6,21 +6,23 @@ Each returns None (or Approved, at the end) or the first rule that is broken.
 
 from __future__ import annotations
 
-from itertools import pairwise, starmap
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from keeper.messages import Approved, Change, ProposalKind, Reason, Rejected
+from keeper.limits import outside_corridor, unknown_id, verdict
+from keeper.messages import Approved, ProposalKind, Reason, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from config.protocol import Protocol
     from config.schema import FeedSettings, GuardSettings
+    from keeper.limits import Finding
     from keeper.messages import Preflight, Proposal
     from models.forecaster import Forecast
     from models.market import MarketState, Quote, Snapshot
 
-Finding = tuple[Reason, str]
+NOTICE = frozenset({Reason.NOT_ANNOUNCED, Reason.NOTICE_RUNNING, Reason.VETOED})
+"""What the steward says of a tightening that is sound but for its notice."""
 
 LARGEST_MOVE = 10.0
 """Largest log-change in a forecast that is believed at all: a factor of 22,000. What is beyond could overflow."""
@@ -80,16 +82,21 @@ def review_forecast(forecast: Forecast | None, state: MarketState, bars: int, mi
 
 
 def review(
-    proposal: Proposal, state: MarketState, protocol: Protocol, once_applied: Collection[tuple[int, ...]], now: int
+    proposal: Proposal,
+    state: MarketState,
+    names: Sequence[str],
+    once_applied: Collection[tuple[int, ...]],
+    now: int,
+    announced_at: int | None,
 ) -> Rejected | None:
-    """Hold a proposal against the state it claims and every limit that holds on chain.
+    """Hold a proposal against the state it claims, every limit that holds on chain, and what the keeper asks besides.
 
-    A rollback may skip cooldown and step size, never corridor or invariants, and restores the last good version only.
+    A proposal refused with a reason of `NOTICE` has no other fault. `names` are the parameters' in id order,
+    `once_applied` the values of the versions that the journal saw in force, `announced_at` as in `limits.verdict`.
     """
-    rules = _rollback_rules if proposal.kind is ProposalKind.ROLLBACK else _tune_rules
-    finding = next(_binding(proposal, state, now), None) or next(
-        rules(proposal, state, protocol, once_applied, now), None
-    )
+    finding = verdict(proposal, state, now, announced_at, names)
+    if finding is None or finding[0] in NOTICE:
+        finding = next(_own_rules(proposal, state, names, once_applied), finding)
     return None if finding is None else Rejected(state.market, finding[0], finding[1], state.block, proposal)
 
 
@@ -162,97 +169,17 @@ def _believable(move: float) -> bool:
     return abs(move) <= LARGEST_MOVE  # NaN is not
 
 
-def _binding(proposal: Proposal, state: MarketState, now: int) -> Iterator[Finding]:
-    """Yield what ties a proposal to a moment and a state that no longer exist."""
-    if now > proposal.deadline:
-        yield Reason.EXPIRED, f"the deadline passed {now - proposal.deadline} s ago"
-    if proposal.sequence != state.sequence + 1:
-        yield Reason.SEQUENCE_TAKEN, f"sequence {proposal.sequence} does not follow {state.sequence}"
-    if proposal.state_hash != state.state_hash or proposal.current != state.values:
+def _own_rules(
+    proposal: Proposal, state: MarketState, names: Sequence[str], once_applied: Collection[tuple[int, ...]]
+) -> Iterator[Finding]:
+    """Yield what the steward would let pass, or cannot know."""
+    if proposal.current != state.values:
         yield Reason.STATE_CHANGED, f"computed for {proposal.current}, live is {state.values}"
-
-
-def _tune_rules(
-    proposal: Proposal, state: MarketState, protocol: Protocol, _: Collection[tuple[int, ...]], now: int
-) -> Iterator[Finding]:
-    if state.paused:
-        yield Reason.PAUSED, "the steward is paused"
-    yield from _ids(proposal, state)
-    yield from _groups(proposal, state, protocol)
-    yield from _corridor(proposal.targets, state, protocol, "target")
-    yield from _corridor(proposal.changes, state, protocol, "value")
-    yield from _steps(proposal, state, protocol, now)
-    yield from _invariants(proposal, protocol)
-
-
-def _rollback_rules(
-    proposal: Proposal, state: MarketState, protocol: Protocol, once_applied: Collection[tuple[int, ...]], _: int
-) -> Iterator[Finding]:
-    if not proposal.changes:
-        yield Reason.NO_EFFECT, "the last good version is live"
-    yield from _ids(proposal, state)
-    if proposal.values != state.last_good:
-        yield Reason.NOT_LAST_GOOD, f"{proposal.values} is not the last good version {state.last_good}"
-    if proposal.values not in once_applied:
+    for target in proposal.targets:
+        yield from unknown_id(target.id, state)
+        yield from outside_corridor(target, state, names, "target")
+    if proposal.kind is ProposalKind.ROLLBACK and proposal.values not in once_applied:
         yield Reason.NOT_LAST_GOOD, f"the journal never saw {proposal.values} applied"
-    yield from _reversible(proposal, protocol)
-    # All of them: the steward checks the whole version that it restores.
-    yield from _corridor(tuple(starmap(Change, enumerate(proposal.values))), state, protocol, "value")
-    yield from _invariants(proposal, protocol)
-
-
-def _ids(proposal: Proposal, state: MarketState) -> Iterator[Finding]:
-    ids = [change.id for change in proposal.changes]
-    if any(low >= high for low, high in pairwise(ids)):
-        yield Reason.NOT_ASCENDING, f"ids {ids}"
-    for index in (*ids, *(target.id for target in proposal.targets)):
-        if not 0 <= index < len(state.parameters):
-            yield Reason.UNKNOWN_PARAMETER, f"id {index}, the steward knows {len(state.parameters)} parameters"
-
-
-def _groups(proposal: Proposal, state: MarketState, protocol: Protocol) -> Iterator[Finding]:
-    ids = [change.id for change in proposal.changes]
-    if proposal.values == state.values:
-        yield Reason.NO_EFFECT, "the proposed values are live"
-    for index in ids:
-        missing = [protocol.parameters[i].name for i in protocol.group_of(index) if i not in ids]
-        if missing:
-            yield Reason.GROUP_SPLIT, f"{protocol.parameters[index].name} moves without {', '.join(missing)}"
-
-
-def _corridor(changes: tuple[Change, ...], state: MarketState, protocol: Protocol, what: str) -> Iterator[Finding]:
-    for change in changes:
-        limits = state.parameters[change.id]
-        if not limits.minimum <= change.value <= limits.maximum:
-            name = protocol.parameters[change.id].name
-            corridor = f"{limits.minimum}..{limits.maximum}"
-            yield Reason.OUTSIDE_CORRIDOR, f"{name}: {what} {change.value} is outside {corridor}"
-
-
-def _steps(proposal: Proposal, state: MarketState, protocol: Protocol, now: int) -> Iterator[Finding]:
-    for change in proposal.changes:
-        limits, name = state.parameters[change.id], protocol.parameters[change.id].name
-        step = change.value - limits.value
-        if step > limits.max_step_up or -step > limits.max_step_down:
-            allowed = f"+{limits.max_step_up}/-{limits.max_step_down}"
-            yield Reason.STEP_TOO_LARGE, f"{name}: {limits.value} to {change.value}, allowed {allowed}"
-        ready = limits.changed_at + limits.cooldown
-        if step and limits.changed_at and now < ready:
-            yield Reason.COOLING_DOWN, f"{name}: another {ready - now} s"
-
-
-def _invariants(proposal: Proposal, protocol: Protocol) -> Iterator[Finding]:
-    values = proposal.values
-    for low, high in protocol.ordered_pairs():
-        if values[low] > values[high]:
-            names = protocol.parameters[low].name, protocol.parameters[high].name
-            yield Reason.INVARIANT_BROKEN, f"{names[0]} {values[low]} must not exceed {names[1]} {values[high]}"
-
-
-def _reversible(proposal: Proposal, protocol: Protocol) -> Iterator[Finding]:
-    for change in proposal.changes:
-        if not protocol.parameters[change.id].reversible:
-            yield Reason.NOT_LAST_GOOD, f"{protocol.parameters[change.id].name} cannot be set back"
 
 
 def _impact(proposal: Proposal, preflight: Preflight, guard: GuardSettings) -> Finding | None:

@@ -28,6 +28,7 @@ from keeper.journal_database import (
     try_file,
 )
 from keeper.messages import (
+    Announced,
     Applied,
     Approved,
     Assessment,
@@ -95,6 +96,7 @@ class EntryKind(StrEnum):
     REJECTED = "rejected"
     NO_CHANGE = "no_change"
     ATTEMPT = "attempt"
+    ANNOUNCED = "announced"
     APPLIED = "applied"
     FAILED = "failed"
     UNDONE = "undone"
@@ -116,6 +118,7 @@ MESSAGES: dict[EntryKind, type[Message]] = {
     EntryKind.REJECTED: Rejected,
     EntryKind.NO_CHANGE: NoChange,
     EntryKind.ATTEMPT: Attempt,
+    EntryKind.ANNOUNCED: Announced,
     EntryKind.APPLIED: Applied,
     EntryKind.FAILED: Failed,
     EntryKind.UNDONE: Undone,
@@ -127,7 +130,7 @@ MESSAGES: dict[EntryKind, type[Message]] = {
 _KINDS = {message: kind for kind, message in MESSAGES.items()}
 
 
-ENDS = (EntryKind.APPLIED, EntryKind.FAILED, EntryKind.UNDONE)
+ENDS = (EntryKind.ANNOUNCED, EntryKind.APPLIED, EntryKind.FAILED, EntryKind.UNDONE)
 """What ends an attempt, and what opens it again."""
 
 
@@ -164,7 +167,7 @@ def index_of(message: Message) -> tuple[str, str]:
             market, key = message.proposal.market, message.proposal.digest
         case Rejected():
             market, key = message.market, message.proposal.digest if message.proposal else ""
-        case Proposal() | Attempt() | Applied() | Failed() | Undone() | DryRun() | StewardEvent():
+        case Proposal() | Attempt() | Announced() | Applied() | Failed() | Undone() | DryRun() | StewardEvent():
             market, key = message.market, message.digest
         case Assessment():
             market, key = message.market, digest(message)
@@ -289,7 +292,7 @@ class Journal:
         return await self._select(conditions, limit=limit)
 
     async def unfinished_attempts(self, sender: str | None = None) -> list[Attempt]:
-        """Return the attempts without an Applied or Failed of the same digest and transaction, oldest first.
+        """Return the attempts without an Announced, Applied or Failed of the same digest and transaction, oldest first.
 
         Rows never change, so each call reads only those written since the one before. Raises JournalError.
         """
@@ -306,7 +309,7 @@ class Journal:
         match message:
             case Attempt():
                 self._attempts.setdefault((message.digest, message.tx_hash), message)
-            case Applied() | Failed():
+            case Announced() | Applied() | Failed():
                 self._ended.add((message.digest, message.tx_hash))
             case Undone():
                 self._ended.discard((message.digest, message.tx_hash))

@@ -41,9 +41,16 @@ class Reason(StrEnum):
     OUTSIDE_CORRIDOR = "OUTSIDE_CORRIDOR"
     STEP_TOO_LARGE = "STEP_TOO_LARGE"
     COOLING_DOWN = "COOLING_DOWN"
+    DRIFT_EXHAUSTED = "DRIFT_EXHAUSTED"
     INVARIANT_BROKEN = "INVARIANT_BROKEN"
+    NOT_ANNOUNCED = "NOT_ANNOUNCED"
+    NOTICE_RUNNING = "NOTICE_RUNNING"
+    VETOED = "VETOED"
+    CHANGED_BEHIND = "CHANGED_BEHIND"
     NOT_LAST_GOOD = "NOT_LAST_GOOD"
+    IRREVERSIBLE = "IRREVERSIBLE"
     SIMULATION_FAILED = "SIMULATION_FAILED"
+    NOT_ATTESTED = "NOT_ATTESTED"
     SIMULATION_DISAGREES = "SIMULATION_DISAGREES"
     IMPACT_TOO_LARGE = "IMPACT_TOO_LARGE"
     IN_FLIGHT = "IN_FLIGHT"
@@ -72,9 +79,16 @@ REMEDIES: dict[Reason, str] = {
     Reason.OUTSIDE_CORRIDOR: "The value is outside the corridor set on chain: governance decides whether to move it.",
     Reason.STEP_TOO_LARGE: "The change is larger than one step may be.",
     Reason.COOLING_DOWN: "The parameter changed less than its cooldown ago: wait.",
+    Reason.DRIFT_EXHAUSTED: "It has moved as far as its window allows: wait, or governance grants a larger budget.",
     Reason.INVARIANT_BROKEN: "The values would break an ordering that must hold between parameters.",
+    Reason.NOT_ANNOUNCED: "This tightening must be announced on chain before it may be applied: announce it.",
+    Reason.NOTICE_RUNNING: "It has been announced: it may be applied once its notice is over.",
+    Reason.VETOED: "The guardian vetoed this very change: ask why before anything like it is proposed again.",
+    Reason.CHANGED_BEHIND: "Someone changed the protocol past the steward: governance rebases, or sets it back itself.",
     Reason.NOT_LAST_GOOD: "A rollback restores the last good version and nothing else.",
+    Reason.IRREVERSIBLE: "It differs from the last good version and cannot be set back: only governance can act.",
     Reason.SIMULATION_FAILED: "The exact calldata reverts on a copy of the chain: read the detail.",
+    Reason.NOT_ATTESTED: "The steward wants more signatures, or other signers' than this key's: see `keeper check`.",
     Reason.SIMULATION_DISAGREES: "The simulated chain does not show the proposed values: do not trust the binding.",
     Reason.IMPACT_TOO_LARGE: "More open accounts would become liquidatable than guard.max_newly_liquidatable.",
     Reason.IN_FLIGHT: "An earlier transaction of this key is unfinished: it is finished first.",
@@ -172,11 +186,13 @@ class Proposal:
 class Preflight:
     """What a copy of the chain showed when `calldata` ran on it, now and when the ramp has ended.
 
-    `calldata` is what is sent, to the byte: nothing encodes a second time.
+    `calldata` is what is sent, to the byte but for the signatures, which are appended to it after approval: nothing
+    encodes a second time. `attestation` is the EIP-712 digest that they sign.
     """
 
     block: BlockStamp
     calldata: str
+    attestation: str
     gas: int
     values: tuple[int, ...]
     newly_liquidatable: tuple[str, ...]
@@ -214,7 +230,10 @@ class NoChange:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A signed transaction, on disk before the network sees it. `raw` is the signed bytes in hex."""
+    """A signed transaction, on disk before the network sees it. `raw` is the signed bytes in hex.
+
+    `announces` the change instead of making it: the notice that it is due begins.
+    """
 
     market: str
     digest: str
@@ -226,6 +245,23 @@ class Attempt:
     tx_hash: str
     raw: str
     deadline: int
+    announces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A change that was announced on chain: it may be made from `applicable_at` on, Unix seconds.
+
+    `attestation` is the EIP-712 digest under which the chain knows it.
+    """
+
+    market: str
+    digest: str
+    attestation: str
+    applicable_at: int
+    tx_hash: str
+    block: BlockStamp
+    gas_used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +386,7 @@ class Lifecycle:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-Outcome = Rejected | NoChange | Applied | Failed | DryRun
+Outcome = Rejected | NoChange | Announced | Applied | Failed | DryRun
 """How a tick ends: exactly one of these."""
 
 

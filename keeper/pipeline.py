@@ -7,12 +7,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from chain.accounts import rounds_of
 from chain.events import history
-from chain.market import SimulationReverted
+from chain.market import Simulated, SimulationReverted
 from chain.rpc import head
-from keeper import guard
+from keeper import guard, limits
 from keeper.assess import assess
 from keeper.journal import EntryKind
+from keeper.memory import pending_change
 from keeper.messages import (
     Applied,
     BarClosed,
@@ -27,13 +29,14 @@ from keeper.messages import (
     digest,
 )
 from keeper.propose import propose, rollback
-from keeper.submit import calldata
+from keeper.submit import action_of, message_of
 from keeper.watch import inspect, inspect_history, inspect_liquidations
 from models.market import QuoteKind, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from chain.attestation import Probe
     from chain.market import Market
     from chain.steward import StewardEvent
     from config.schema import MarketSettings, Settings
@@ -41,9 +44,9 @@ if TYPE_CHECKING:
     from keeper.clock import Clock
     from keeper.journal import Journal, Message
     from keeper.memory import Memory
-    from keeper.messages import Approved, Incident, Outcome, Proposal
+    from keeper.messages import Announced, Approved, Incident, Outcome, Proposal
     from keeper.submit import Executor
-    from models.market import BlockStamp, MarketState, Quote
+    from models.market import Account, BlockStamp, MarketState, Quote
 
 M = TypeVar("M", bound="Message")
 
@@ -52,6 +55,9 @@ REORG_BLOCKS = 64
 
 OPEN_BARS = 3
 """Bars whose volatility is kept until they close."""
+
+PROBED = "too many liquidatable"
+"""What the steward says when more of the named accounts are liquidatable than the message allows."""
 
 BACKLOG = 10_000
 """Quotes kept between two ticks; older ones only shape a bar's high and low."""
@@ -166,6 +172,9 @@ class Pipeline:
         refused = guard.review_inputs(snapshot, self.memory.used, rules.feeds, rules.guard, self._now())
         if refused is not None:
             return await self._say(refused)
+        pending = await pending_change(self.journal, self.market.name)
+        if pending is not None:
+            return await self._take_up(*pending, state)
         unfit = guard.review_forecast(self.memory.forecast, state, self.memory.bars, rules.model.min_bars)
         if unfit is not None:
             return await self._say(unfit)
@@ -185,15 +194,38 @@ class Pipeline:
 
     async def _carry_out(self, proposal: Proposal, state: MarketState) -> Outcome:
         await self._say(proposal)
-        binding = self.market.protocol.binding
-        refused = guard.review(proposal, state, binding, self.memory.once_applied, self._now())
+        refused = self._review(proposal, state, None)
+        announce = refused is not None and refused.reason is Reason.NOT_ANNOUNCED
+        if refused is not None and not announce:
+            return await self._say(refused)
+        preflight = await self._preflight(proposal, state, announce=announce)
+        return await self._submit(proposal, preflight, state, announce=announce)
+
+    async def _take_up(self, approved: Approved, announced: Announced, state: MarketState) -> Outcome:
+        """Make an announced change once its notice is over: the very message that was announced, judged again."""
+        proposal = approved.proposal
+        at = await self.market.announced_at(announced.attestation, state.block)
+        refused = self._review(proposal, state, at)
+        if refused is not None and refused.reason is Reason.NOTICE_RUNNING:
+            detail = f"version {proposal.sequence} is announced: {refused.detail}"
+            return await self._say(NoChange(state.market, state.block, detail, proposal.inputs))
         if refused is not None:
             return await self._say(refused)
-        verdict = guard.review_impact(proposal, await self._preflight(proposal, state), self.settings.guard)
+        preflight = await self._simulate(approved.preflight, state)
+        return await self._submit(proposal, preflight, state)
+
+    def _review(self, proposal: Proposal, state: MarketState, announced_at: int | None) -> Rejected | None:
+        names = [parameter.name for parameter in self.market.protocol.binding.parameters]
+        return guard.review(proposal, state, names, self.memory.once_applied, self._now(), announced_at)
+
+    async def _submit(
+        self, proposal: Proposal, preflight: Preflight, state: MarketState, *, announce: bool = False
+    ) -> Outcome:
+        verdict = guard.review_impact(proposal, preflight, self.settings.guard)
         await self._say(verdict)
         if isinstance(verdict, Rejected):
             return verdict
-        outcome = await self._say(await self.executor.execute(verdict, self.market))
+        outcome = await self._say(await self.executor.execute(verdict, self.market, announce=announce))
         if isinstance(outcome, Applied):
             return await self._watch(verdict, outcome, state)
         return outcome
@@ -209,16 +241,46 @@ class Pipeline:
             return applied
         return await self._roll_back(after, grave.detail, digest(grave))
 
-    async def _preflight(self, proposal: Proposal, state: MarketState) -> Preflight:
-        data = calldata(proposal, self.market)
+    async def _preflight(self, proposal: Proposal, state: MarketState, *, announce: bool) -> Preflight:
+        """Show what the proposal would do, as the message that is signed if it is approved."""
+        message = message_of(
+            proposal, self.market, self._probes(state.accounts), self.settings.guard.max_newly_liquidatable
+        )
+        action = action_of(proposal)
+        attestation = message.digest(action, self.market.steward, self.market.chain_id)
+        unseen = Preflight(state.block, message.calldata(action), attestation, 0, (), ())
+        notice = limits.notice(proposal.changes, state) if announce else 0
+        preflight = await self._simulate(unseen, state, notice)
+        if preflight.error is not None and PROBED in preflight.error:
+            # The steward itself stops at the accounts it was told to probe: say which they are.
+            unprobed = replace(message, probes=()).calldata(action)
+            shown = await self._simulate(replace(unseen, calldata=unprobed), state, notice)
+            if shown.newly_liquidatable:
+                return replace(shown, calldata=unseen.calldata)
+        return preflight
+
+    async def _simulate(self, preflight: Preflight, state: MarketState, notice: int = 0) -> Preflight:
+        """Return the preflight as a copy of the chain shows it at the state's block."""
         try:
-            shown = await self.market.simulate(data, self.sender, state)
+            shown: Simulated = await self.market.simulate(preflight.calldata, self.sender, state, notice=notice)
         except SimulationReverted as error:
-            return Preflight(state.block, data, 0, (), (), str(error))
+            return replace(preflight, block=state.block, error=str(error))
         already = {account.address for account in state.accounts if account.liquidatable}
-        after = (*shown.accounts, *shown.accounts_after_ramp)
-        hit = {account.address for account in after if account.liquidatable} - already
-        return Preflight(state.block, data, shown.gas, shown.values, tuple(sorted(hit)))
+        return replace(
+            preflight,
+            block=state.block,
+            gas=shown.gas,
+            values=shown.values,
+            newly_liquidatable=tuple(sorted(shown.liquidatable - already)),
+        )
+
+    def _probes(self, accounts: Sequence[Account]) -> list[Probe]:
+        """Name the healthy accounts that are nearest to liquidation, where the protocol says how near they are."""
+        protocol = self.market.protocol
+        number = self.settings.guard.probed_accounts
+        healthy = sorted((one for one in accounts if not one.liquidatable), key=_cushion)
+        named = [protocol.probe(one, round_id) for one in healthy[:number] for round_id in rounds_of(one)]
+        return named[:number]
 
     async def _close_bars(self, state: MarketState) -> None:
         """Feed the model the bars that the believable quotes since the last tick have closed."""
@@ -290,3 +352,10 @@ class Pipeline:
 
     def _now(self) -> int:
         return self.clock.now_ms() // 1000
+
+
+def _cushion(account: Account) -> float:
+    """Return what an account has above its liquidation margin, as a share of that; 0 where the protocol is silent."""
+    if account.equity is None or not account.liquidation_margin:
+        return 0.0
+    return (account.equity - account.liquidation_margin) / account.liquidation_margin

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from keeper.limits import broken_invariants, coupled_ids, drift_left, largest_step, name_of, notice, values_after
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
 
 if TYPE_CHECKING:
@@ -43,31 +45,29 @@ def propose(
 ) -> Proposal | NoChange:
     """Return the change that brings the parameters as close to their targets as one step may, or why there is none.
 
-    Groups move whole: all of a group by the same share of its way, so that their relation holds at every step.
-    Targets are never clamped: one outside its corridor stands in the proposal, for the guard to refuse.
+    Coupled parameters move whole: all of a group by the same share of its way, the largest that every step limit and
+    drift budget of it admits. A group whose step would break an invariant stays. Targets are never clamped: one
+    outside its corridor stands in the proposal, for the guard to refuse.
     """
     targets = parameter_targets(assessment, protocol, settings)
-    changes: list[Change] = []
+    names = [parameter.name for parameter in protocol.parameters]
+    steps: list[list[Change]] = []
     notes: list[str] = []
-    for group in _groups(protocol):
-        wanted = {index: targets[index] for index in group if index in targets}
-        names = "+".join(protocol.parameters[index].name for index in group)
-        parameters = [state.parameters[index] for index in wanted]
+    for group in _groups(state):
+        wanted = {index: targets.get(index, state.values[index]) for index in group}
+        parameters = [state.parameters[index] for index in group]
         if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band) for p in parameters):
             continue
-        waiting = max((p.changed_at + p.cooldown for p in parameters if p.changed_at), default=0)
-        if waiting > now:
-            notes.append(f"{names} cools down for another {waiting - now} s")
-            continue
-        step = _step(parameters, wanted)
-        if all(change.value == state.values[change.id] for change in step):
-            notes.append(f"{names} cannot move: its step limits leave less than one unit")
-            continue
-        changes += step
+        step = _step(parameters, wanted, now)
+        obstacle = _obstacle(parameters, step, wanted, now, names)
+        if obstacle is None:
+            steps.append(step)
+        else:
+            notes.append(f"{'+'.join(name_of(index, names) for index in group)} {obstacle}")
+    changes = sorted(_keeping_invariants(steps, state, notes, names), key=lambda change: change.id)
     if not changes:
         reason = "; ".join(notes) or "every parameter is within its dead band"
         return NoChange(state.market, state.block, reason, digest(assessment))
-    changes.sort(key=lambda change: change.id)
     return Proposal(
         market=state.market,
         kind=ProposalKind.TUNE,
@@ -76,10 +76,10 @@ def propose(
         block=state.block,
         current=state.values,
         changes=tuple(changes),
-        targets=tuple(Change(change.id, targets[change.id]) for change in changes),
+        targets=tuple(Change(c.id, targets.get(c.id, c.value)) for c in changes),
         inputs=digest(assessment),
         model_id=assessment.model_id,
-        deadline=now + settings.deadline_seconds,
+        deadline=now + notice(changes, state) + settings.deadline_seconds,
         because=_because(assessment, changes, state, protocol),
     )
 
@@ -115,26 +115,71 @@ def parameter_targets(assessment: Assessment, protocol: Protocol, settings: Prop
     return targets
 
 
-def _groups(protocol: Protocol) -> list[tuple[int, ...]]:
-    """Return every set of coupled parameters once, those without a group alone."""
-    return list(dict.fromkeys(protocol.group_of(index) for index in range(len(protocol.parameters))))
+def _groups(state: MarketState) -> list[tuple[int, ...]]:
+    """Return the sets of parameters that must be named together, those without a coupling alone, by lowest id."""
+    groups: list[set[int]] = []
+    for row in state.parameters:
+        linked = {row.id, *coupled_ids(row)}
+        for group in [group for group in groups if group & linked]:
+            groups.remove(group)
+            linked |= group
+        groups.append(linked)
+    return sorted(tuple(sorted(group)) for group in groups)
 
 
 def _outside_dead_band(parameter: ParameterState, target: int, dead_band: float) -> bool:
     return abs(target - parameter.value) > dead_band * parameter.value
 
 
-def _step(parameters: Sequence[ParameterState], wanted: Mapping[int, int]) -> list[Change]:
-    """Move all by the largest common share of their way that no step limit forbids."""
-    share = min(_share(parameter, wanted[parameter.id]) for parameter in parameters)
+def _step(parameters: Sequence[ParameterState], wanted: Mapping[int, int], now: int) -> list[Change]:
+    """Move all by the largest common share of their way that no step limit and no drift budget forbids."""
+    share = min(_share(parameter, wanted[parameter.id], now) for parameter in parameters)
     return [Change(p.id, p.value + int(share * (wanted[p.id] - p.value))) for p in parameters]
 
 
-def _share(parameter: ParameterState, target: int) -> Fraction:
+def _share(parameter: ParameterState, target: int, now: int) -> Fraction:
     """Return the exact share, since on-chain units may need more digits than a float has."""
-    way = target - parameter.value
-    limit = parameter.max_step_up if way > 0 else parameter.max_step_down
-    return Fraction(1) if abs(way) <= limit else Fraction(limit, abs(way))
+    way = abs(target - parameter.value)
+    limit = largest_step(parameter, up=target > parameter.value)
+    left = drift_left(parameter, now)
+    limit = limit if left is None else min(limit, left)
+    return Fraction(1) if way <= limit else Fraction(limit, way)
+
+
+def _obstacle(
+    parameters: Sequence[ParameterState],
+    step: Sequence[Change],
+    wanted: Mapping[int, int],
+    now: int,
+    names: Sequence[str],
+) -> str | None:
+    """Say why a group cannot move now, None if it can."""
+    waiting = max((p.changed_at + p.cooldown for p in parameters if p.changed_at), default=0)
+    if waiting > now:
+        return f"cools down for another {waiting - now} s"
+    if any(change.value != p.value for change, p in zip(step, parameters, strict=True)):
+        return None
+    for parameter in parameters:
+        if wanted[parameter.id] != parameter.value and drift_left(parameter, now) == 0:
+            epoch_ends_in = parameter.drift_window - now % parameter.drift_window
+            name = name_of(parameter.id, names)
+            return f"cannot move: the drift budget of {name} is spent for at least another {epoch_ends_in} s"
+    return "cannot move: its step limits and drift budgets leave less than one unit"
+
+
+def _keeping_invariants(
+    steps: Sequence[list[Change]], state: MarketState, notes: list[str], names: Sequence[str]
+) -> list[Change]:
+    """Return the changes of all groups but those whose step breaks an invariant; notes say which and why."""
+    kept = list(steps)
+    while kept and (broken := broken_invariants(values_after(chain.from_iterable(kept), state), state)):
+        rule = state.invariants[broken[0]]
+        # Nothing can be applied while untouched parameters break an invariant: then no group is kept.
+        touching = [step for step in kept if {rule.a, rule.b} & {change.id for change in step}] or kept
+        kept = [step for step in kept if step not in touching]
+        moved = "+".join(name_of(change.id, names) for step in touching for change in step)
+        notes.append(f"{moved} cannot move: {name_of(rule.a, names)} would exceed what {name_of(rule.b, names)} allows")
+    return list(chain.from_iterable(kept))
 
 
 def _because(assessment: Assessment, changes: Sequence[Change], state: MarketState, protocol: Protocol) -> str:

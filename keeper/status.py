@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from models.market import MarketState
 
-DECISIONS = (EntryKind.NO_CHANGE, EntryKind.REJECTED, EntryKind.APPLIED, EntryKind.FAILED, EntryKind.DRY_RUN)
+DECISIONS = (
+    EntryKind.NO_CHANGE,
+    EntryKind.REJECTED,
+    EntryKind.ANNOUNCED,
+    EntryKind.APPLIED,
+    EntryKind.FAILED,
+    EntryKind.DRY_RUN,
+)
 
 
 async def gather(settings: Settings, deployment: Deployment, protocols: Mapping[str, Protocol]) -> dict[str, Any]:

@@ -1,19 +1,24 @@
-"""Carry out an approved proposal exactly once: journal the signed attempt, broadcast it, follow it to its end."""
+"""Carry out an approved proposal exactly once: sign it, journal the attempt, broadcast it, follow it to its end."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eth_utils.crypto import keccak
 
 from chain import steward, txmgr
+from chain.attestation import Message, attach, submitted_for
+from chain.market import SimulationReverted
 from chain.rpc import Refused, RpcError, Unreachable, head
 from config.errors import ConfigError
-from keeper.messages import Applied, Attempt, DryRun, Failed, ProposalKind, Reason, Rejected
+from keeper.messages import Announced, Applied, Attempt, DryRun, Failed, ProposalKind, Reason, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from chain.attestation import Action, Probe
     from chain.market import Market
     from chain.rpc import Rpc
     from chain.signer import LocalSigner
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
     from config.schema import ChainSettings
     from keeper.journal import Journal
     from keeper.messages import Approved, Proposal
+
+Ended = Announced | Applied | Failed
+"""The definite ends of an attempt."""
 
 POLL_SECONDS = 0.25
 SPENT_SIGHTINGS = 3
@@ -30,38 +38,50 @@ SPENT_SIGHTINGS = 3
 class Executor(Protocol):
     """What becomes of an approved proposal."""
 
-    async def execute(self, approved: Approved, market: Market) -> Applied | Failed | Rejected | DryRun:
-        """Carry it out, or say why not."""
+    async def execute(self, approved: Approved, market: Market, *, announce: bool = False) -> Ended | Rejected | DryRun:
+        """Carry it out, or announce it, or say why not."""
         ...
 
-    async def finish(self) -> list[Applied | Failed]:
+    async def finish(self) -> Sequence[Ended]:
         """Bring attempts that an earlier run left unfinished to their end, where the chain allows it."""
         ...
 
 
-def calldata(proposal: Proposal, market: Market, digest: str | None = None) -> str:
-    """Return the steward call that carries a proposal out. `digest` is what the chain records, the proposal's own."""
+def action_of(proposal: Proposal) -> Action:
+    """Return what a proposal's message is submitted for."""
+    return "rollback" if proposal.kind is ProposalKind.ROLLBACK else "apply"
+
+
+def message_of(proposal: Proposal, market: Market, probes: Sequence[Probe], max_liquidatable: int) -> Message:
+    """Return the message that carries a proposal out: its input root is the proposal's digest."""
     calls = market.protocol.setter_calls(proposal.values, [change.id for change in proposal.changes])
-    context = digest or proposal.digest
-    bound = (market.name, proposal.sequence, proposal.state_hash)
-    if proposal.kind is ProposalKind.ROLLBACK:
-        return steward.rollback_calldata(*bound, calls, context, proposal.deadline)
-    changes = [(change.id, change.value) for change in proposal.changes]
-    return steward.apply_calldata(*bound, changes, calls, context, proposal.deadline)
+    return Message(
+        market=market.name,
+        sequence=proposal.sequence,
+        state_hash=proposal.state_hash,
+        changes=tuple((change.id, change.value) for change in proposal.changes),
+        calls=calls,
+        model_hash="0x" + keccak(text=proposal.model_id).hex(),
+        input_root=proposal.digest,
+        probes=tuple(probes),
+        max_liquidatable=max_liquidatable,
+        deadline=proposal.deadline,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunExecutor:
-    """Sends nothing: the default without a key."""
+    """Signs and sends nothing: the default without a key."""
 
-    async def execute(self, approved: Approved, market: Market) -> DryRun:
-        """Say what would have been sent."""
-        proposal = approved.proposal
-        return DryRun(market.name, proposal.digest, proposal.because, market.steward, approved.preflight.calldata)
+    async def execute(self, approved: Approved, market: Market, *, announce: bool = False) -> DryRun:
+        """Say what would have been sent, but for its signatures."""
+        proposal, data = approved.proposal, approved.preflight.calldata
+        data = submitted_for(data, "announce") if announce else data
+        return DryRun(market.name, proposal.digest, proposal.because, market.steward, data)
 
-    async def finish(self) -> list[Applied | Failed]:
+    async def finish(self) -> Sequence[Ended]:
         """Nothing was begun."""
-        return []
+        return ()
 
 
 @dataclass(slots=True)
@@ -79,8 +99,8 @@ class StewardExecutor:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def execute(self, approved: Approved, market: Market) -> Applied | Failed | Rejected:
-        """Sign, journal, broadcast, and wait for the end.
+    async def execute(self, approved: Approved, market: Market, *, announce: bool = False) -> Ended | Rejected:
+        """Sign, rehearse the very bytes, journal, broadcast, and wait for the end.
 
         When the end does not come within `receipt_timeout_seconds` the answer is a refusal with IN_FLIGHT: the
         attempt stays unfinished in the journal and every later tick takes it up first.
@@ -91,19 +111,23 @@ class StewardExecutor:
             if refused is not None:
                 return refused
             try:
-                attempt = await self._sign(approved, market)
+                attempt = await self._sign(approved, market, announce=announce)
             except txmgr.FeeTooHigh as error:
                 return Rejected(market.name, Reason.FEE_TOO_HIGH, str(error), proposal.block, proposal)
+            except SimulationReverted as error:
+                unsigned = any(words in str(error) for words in ("signature", "signer"))
+                reason = Reason.NOT_ATTESTED if unsigned else Reason.SIMULATION_FAILED
+                return Rejected(market.name, reason, str(error), proposal.block, proposal)
             await self.journal.append(attempt)
             ended = await self._follow(attempt)
             if isinstance(ended, str):
                 return Rejected(market.name, Reason.IN_FLIGHT, ended, proposal.block, proposal)
             return ended
 
-    async def finish(self) -> list[Applied | Failed]:
+    async def finish(self) -> Sequence[Ended]:
         """Take up every unfinished attempt of this key; return and journal the ends that came."""
         async with self._lock:
-            ends = []
+            ends: list[Ended] = []
             for attempt in await self.journal.unfinished_attempts(self.signer.address):
                 ended = await self._follow(attempt)
                 if not isinstance(ended, str):
@@ -121,11 +145,15 @@ class StewardExecutor:
             detail = f"{pending - mined} transactions of this key are pending that this journal does not know"
         return Rejected(proposal.market, Reason.IN_FLIGHT, detail, proposal.block, proposal) if detail else None
 
-    async def _sign(self, approved: Approved, market: Market) -> Attempt:
-        proposal = approved.proposal
+    async def _sign(self, approved: Approved, market: Market, *, announce: bool) -> Attempt:
+        proposal, data = approved.proposal, approved.preflight.calldata
+        data = attach(data, [self.signer.attest(approved.preflight.attestation)])
+        data = submitted_for(data, "announce") if announce else data
+        block = await head(self.rpc)
+        gas = await market.rehearse(data, self.signer.address, block)
         nonce, _ = await txmgr.nonces(self.rpc, self.signer.address)
-        fee = await txmgr.base_fee(self.rpc, await head(self.rpc))
-        candidate = txmgr.TxCandidate(market.steward, approved.preflight.calldata, approved.preflight.gas)
+        fee = await txmgr.base_fee(self.rpc, block)
+        candidate = txmgr.TxCandidate(market.steward, data, gas)
         signed = self.signer.sign(txmgr.build(candidate, self.settings.chain_id, nonce, fee, self.settings))
         return Attempt(
             market=market.name,
@@ -138,9 +166,10 @@ class StewardExecutor:
             tx_hash=signed.tx_hash,
             raw=signed.raw,
             deadline=proposal.deadline,
+            announces=announce,
         )
 
-    async def _follow(self, attempt: Attempt) -> Applied | Failed | str:
+    async def _follow(self, attempt: Attempt) -> Ended | str:
         """Broadcast and wait for the end; say why it has not come when it did not come in time."""
         refusal = await self._broadcast(attempt)
         spent = 0
@@ -177,12 +206,14 @@ class StewardExecutor:
         detail = f"refused by the endpoint until its deadline passed: {refusal}"
         return Failed(attempt.market, attempt.digest, attempt.tx_hash, detail)
 
-    async def _conclude(self, attempt: Attempt, receipt: Receipt) -> Applied | Failed:
+    async def _conclude(self, attempt: Attempt, receipt: Receipt) -> Ended:
         market = self._market(attempt)
         if not receipt.succeeded:
             detail = await self._why_reverted(attempt, receipt)
             return Failed(attempt.market, attempt.digest, attempt.tx_hash, detail, receipt.gas_used)
         own = [log for log in receipt.logs if log["address"].lower() == attempt.to.lower()]
+        if attempt.announces:
+            return self._announced(attempt, receipt, own[-1])
         event = steward.parse_event(market.name, own[-1])
         return Applied(
             market=market.name,
@@ -190,6 +221,17 @@ class StewardExecutor:
             kind=attempt.kind,
             sequence=event.sequence,
             values=await market.values_at(receipt.block),
+            tx_hash=attempt.tx_hash,
+            block=receipt.block,
+            gas_used=receipt.gas_used,
+        )
+
+    def _announced(self, attempt: Attempt, receipt: Receipt, log: dict[str, Any]) -> Announced:
+        return Announced(
+            market=attempt.market,
+            digest=attempt.digest,
+            attestation=log["topics"][3],
+            applicable_at=steward.applicable_at(log),
             tx_hash=attempt.tx_hash,
             block=receipt.block,
             gas_used=receipt.gas_used,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class QuoteKind(StrEnum):
@@ -62,26 +66,40 @@ class BlockStamp:
 class Account:
     """One margin account as the protocol computes it, in units of its collateral token.
 
+    `address` is its key as text: an address, a number, 0x-prefixed hex, or several of them with a / between.
     `equity` is signed. The requirements are amounts the equity must reach: `initial_margin` to open or withdraw,
     `maintenance_margin` to be left alone by partial liquidation, `liquidation_margin` to stay out of liquidation.
+    None is what the protocol does not show. `fields` are its other named values, and `rounds` the oracle rounds in
+    each of which it has to be healthy, None where only the present counts.
     """
 
     address: str
-    equity: int
-    initial_margin: int
-    maintenance_margin: int
-    liquidation_margin: int
-    liquidatable: bool
+    equity: int | None = None
+    initial_margin: int | None = None
+    maintenance_margin: int | None = None
+    liquidation_margin: int | None = None
+    liquidatable: bool = False
+    fields: tuple[tuple[str, int | bool | str], ...] = ()
+    rounds: tuple[int, ...] | None = None
+
+    def named_values(self) -> Iterator[tuple[str, int | bool | str]]:
+        """Yield name and value of everything that is known of the account."""
+        for name in ("equity", "initial_margin", "maintenance_margin", "liquidation_margin", "liquidatable"):
+            value = getattr(self, name)
+            if value is not None:
+                yield name, value
+        yield from self.fields
 
 
 @dataclass(frozen=True, slots=True)
 class Auction:
-    """An account whose liquidation began, as the protocol logged it."""
+    """An account whose liquidation began, as the protocol logged it; `id` is what the protocol calls the auction."""
 
     market: str
     account: str
     block_number: int
     tx_hash: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +107,11 @@ class ParameterState:
     """One tunable parameter as it stands on chain, with the limits that hold there (all in on-chain units).
 
     `value` is what new positions obey, `effective` what open positions obey while a tightening ramps.
-    `changed_at` is Unix seconds of the last change through the steward, 0 when there was none.
+    `changed_at` is Unix seconds of the last change through the steward, 0 when there was none. Steps are basis points
+    of the live value if `relative`. In any `drift_window` seconds the movement stays within `drift_budget`; a window
+    of 0 means without limit. `drift_used` and `drift_before` are the shares of 65,535 of it that were used in the
+    window-long epoch of `changed_at` and in the one before. A change towards tighter margins must have been announced
+    `notice` seconds before. `coupled` has a bit for every parameter that a change naming this one must name as well.
     """
 
     id: int
@@ -101,11 +123,34 @@ class ParameterState:
     max_step_down: int
     cooldown: int
     changed_at: int
+    relative: bool
+    drift_budget: int
+    drift_window: int
+    tightening_up: bool
+    notice: int
+    reversible: bool
+    coupled: int
+    drift_used: int
+    drift_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """An ordering of two parameters by id that every change must keep: value[a] * factor_a <= value[b] * factor_b."""
+
+    a: int
+    factor_a: int
+    b: int
+    factor_b: int
 
 
 @dataclass(frozen=True, slots=True)
 class MarketState:
-    """Everything a decision reads from the chain for one market, at one block."""
+    """Everything a decision reads from the chain for one market, at one block.
+
+    `policy` is the address of the limits in force. `version_hash` is the hash of the values that the steward left;
+    it differs from `state_hash`, the hash of the live ones, once someone else has changed the protocol.
+    """
 
     market: str
     block: BlockStamp
@@ -117,6 +162,9 @@ class MarketState:
     oracle_price: float
     oracle_updated_at: int
     accounts: tuple[Account, ...]
+    invariants: tuple[Invariant, ...]
+    policy: str
+    version_hash: str
 
     @property
     def values(self) -> tuple[int, ...]:

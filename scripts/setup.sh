@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv and node_modules match the lock files; nothing is run or fetched when they already do.
+# Make .venv, node_modules and the tests' packages match their locks; nothing is run or fetched when they already do.
 #
 # PYTHON=/path/to/python3 names the interpreter for .venv; without it, the first suitable one on PATH is taken.
 set -euo pipefail
@@ -10,6 +10,7 @@ lock=.setup-running # holds the process at work; one that is dead has left somet
 venv_stamp=.venv/setup-complete
 venv_log=.venv/setup.log
 node_stamp=node_modules/.setup-complete
+third_party_stamp=.cache/third_party/.complete
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -18,11 +19,12 @@ fail() {
 }
 
 main() {
-    if venv_ready && node_ready; then return; fi
+    if venv_ready && node_ready && third_party_ready; then return; fi
     check_prerequisites
     take_lock
     venv_ready || set_up_venv
     node_ready || set_up_node
+    third_party_ready || set_up_third_party
     rm "$lock"
     say "Set-up is complete."
 }
@@ -45,6 +47,10 @@ node_ready() {
 
 anvil_path() { echo node_modules/@foundry-rs/anvil-*/bin/anvil; }
 
+third_party_ready() {
+    [ -f "$third_party_stamp" ] && [ "$(cat "$third_party_stamp")" = "$(cksum tests/third_party.txt)" ]
+}
+
 take_lock() {
     local process
     interrupted=
@@ -66,7 +72,7 @@ check_prerequisites() {
         missing+=("  Python 3.11 or newer, with its venv module (found:${found_python:- none})"
             "    Install it (Debian, Ubuntu: apt install python3 python3-venv) or name one: make setup PYTHON=/path/to/python3")
     fi
-    if ! node_ready && ! find_node; then
+    if ! { node_ready && third_party_ready; } && ! find_node; then
         missing+=("  Node.js 18 or newer, with npm (found:${found_node:- none})"
             "    It brings anvil, the chain that the demo and the tests run on. Install it from your system's packages.")
     fi
@@ -108,20 +114,20 @@ find_node() {
 
 set_up_venv() {
     if [ -n "$interrupted" ] || ! venv_is_ours || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-        say "[1/4] Making .venv with $("$python" --version) ($python)"
+        say "[1/5] Making .venv with $("$python" --version) ($python)"
         rm -rf .venv
         "$python" -m venv .venv
     else
-        say "[1/4] Updating .venv, $(.venv/bin/python --version)"
+        say "[1/5] Updating .venv, $(.venv/bin/python --version)"
         rm -f "$venv_stamp"
     fi
     : >"$venv_log"
-    say "[2/4] Installing the Python packages of requirements-dev.lock (a minute or two; torch is the largest)"
+    say "[2/5] Installing the Python packages of requirements-dev.lock (a minute or two; torch is the largest)"
     pip_install --no-compile -r requirements-dev.lock
     say "      compiling them"
     # pip would use one core. Some packages ship test files in a newer syntax, which nothing imports.
     .venv/bin/python -m compileall -q -j 0 .venv/lib >>"$venv_log" 2>&1 || :
-    say "[3/4] Installing keeper itself"
+    say "[3/5] Installing keeper itself"
     pip_install --no-deps --no-build-isolation -e .
     venv_source >"$venv_stamp"
 }
@@ -148,12 +154,18 @@ pip_install() {
 }
 
 set_up_node() {
-    say "[4/4] Installing anvil with npm"
+    say "[4/5] Installing anvil with npm"
     # NODE_ENV=production and omit settings would leave anvil out; its postinstall only repeats what npm has done.
     npm ci --ignore-scripts --include=dev --include=optional --no-audit --no-fund --loglevel=error ||
         fail "npm could not install anvil (see above). Is the package registry reachable? Set-up needs it once."
     [ -x "$(anvil_path)" ] || fail "npm has no anvil for this system ($(uname -sm))."
     cksum package-lock.json >"$node_stamp"
+}
+
+set_up_third_party() {
+    say "[5/5] Fetching the contracts of tests/third_party.txt with npm"
+    bash scripts/third_party.sh
+    cksum tests/third_party.txt >"$third_party_stamp"
 }
 
 main

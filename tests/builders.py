@@ -9,7 +9,7 @@ from config.protocol import Protocol
 from config.schema import FeedSettings, GuardSettings
 from keeper.messages import Applied, Assessment, Change, Preflight, Proposal, ProposalKind
 from models.forecaster import DAY, Forecast, Tail
-from models.market import Account, BlockStamp, MarketState, ParameterState, Quote, QuoteKind, Snapshot
+from models.market import Account, BlockStamp, Invariant, MarketState, ParameterState, Quote, QuoteKind, Snapshot
 
 NOW = 1_700_000_000
 """Unix seconds at which every built decision is made."""
@@ -37,23 +37,40 @@ LIMITS = (
 
 @cache
 def binding() -> Protocol:
-    """The reference protocol's binding, with all three shocks in one group."""
+    """The reference protocol's binding, with all three shocks in one group, as COUPLED has it on chain."""
     shipped = load_protocol("options_market", DEFAULT_SETTINGS)
     groups = ("shocks", "shocks", "shocks", "liquidation", "liquidation", None)
     rows = [row.model_copy(update={"group": group}) for row, group in zip(shipped.parameters, groups, strict=True)]
     return shipped.model_copy(update={"parameters": rows})
 
 
+COUPLED = (0b000111, 0b000111, 0b000111, 0b011000, 0b011000, 0)
+"""Bit masks of the ids that a change of each parameter must name, in id order: three shocks, liquidation, none."""
+
+UNLIMITED = {
+    "relative": False,
+    "drift_budget": 0,
+    "drift_window": 0,
+    "tightening_up": True,
+    "notice": 0,
+    "reversible": True,
+    "drift_used": 0,
+    "drift_before": 0,
+}
+"""A parameter with absolute steps, no drift budget and no notice, which can be set back."""
+
+
 def parameters(values: tuple[int, ...] = CALM_VALUES, **changes: Any) -> tuple[ParameterState, ...]:
     """The reference parameters under LIMITS, with half a day of cooldown and never changed so far."""
-    rows = enumerate(zip(values, LIMITS, strict=True))
+    rows = enumerate(zip(values, LIMITS, COUPLED, strict=True))
     return tuple(
-        replace(ParameterState(index, value, value, *limits, 43_200, 0), **changes) for index, (value, limits) in rows
+        replace(ParameterState(index, value, value, *limits, 43_200, 0, coupled=coupled, **UNLIMITED), **changes)
+        for index, (value, limits, coupled) in rows
     )
 
 
 def market_state(values: tuple[int, ...] = CALM_VALUES, **changes: Any) -> MarketState:
-    """A live market at version 3 whose last good values are the live ones."""
+    """A live market at version 3 whose last good values are the live ones, as the steward left it."""
     state = MarketState(
         market=MARKET,
         block=BLOCK,
@@ -65,6 +82,9 @@ def market_state(values: tuple[int, ...] = CALM_VALUES, **changes: Any) -> Marke
         oracle_price=4_000.0,
         oracle_updated_at=NOW - 60,
         accounts=(),
+        invariants=(Invariant(4, 1, 3, 1),),
+        policy="0x" + "0f" * 20,
+        version_hash=changes.get("state_hash", HASH),
     )
     return replace(state, **changes)
 

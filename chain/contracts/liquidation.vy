@@ -101,7 +101,7 @@ def liquidate(account: address, series_id: uint256, size: uint256):
     assert self._is_below_maintenance(account, before), "options_market: account has recovered"
     cash: uint256 = ledger.cash[account]
     self._check_close_factor(cash, before.liquidation, ledger.position[account][series_id], size)
-    mark: uint256 = margin._mark(series_id, size, scenario)
+    mark: uint256 = margin._mark(margin._terms(series_id), size, scenario)
     paid: uint256 = min(mark * (BPS + self._discount(started_at)) // BPS, cash)
     ledger._move(account, series_id, convert(size, int256))
     ledger._move(msg.sender, series_id, -convert(size, int256))
@@ -180,5 +180,5 @@ def _discount(started_at: uint256) -> uint256:
     @dev Linear from 0 at the start to the liquidation penalty after AUCTION_DURATION.
     """
     elapsed: uint256 = min(block.timestamp - started_at, AUCTION_DURATION)
-    penalty: uint256 = margin_parameters._target(margin_parameters.LIQUIDATION_PENALTY)
+    penalty: uint256 = margin_parameters._targets()[margin_parameters.LIQUIDATION_PENALTY]
     return penalty * elapsed // AUCTION_DURATION

@@ -35,14 +35,8 @@ struct AccountState:
 
 struct Scenario:
     price: uint256
-    target_up: uint256  # shocked over current spot in basis points, likewise the next three
-    target_down: uint256
-    effective_up: uint256
-    effective_down: uint256
-    target_vol: uint256
-    effective_vol: uint256
-    maintenance_factor: uint256
-    liquidation_threshold: uint256
+    targets: uint256[margin_parameters.COUNT]  # what new positions obey
+    effective: uint256[margin_parameters.COUNT]  # what open positions obey
 
 
 struct Requirement:
@@ -52,6 +46,12 @@ struct Requirement:
     mark: uint256
     live: bool  # some short has not expired
     unpriced: bool  # some short has expired without a settlement price
+
+
+struct Terms:
+    strike: uint256
+    is_call: bool
+    root_time: uint256
 
 
 BPS: constant(uint256) = 10_000
@@ -103,6 +103,18 @@ def health(account: address) -> AccountState:
     return self._state(account, self._scenario(price_source._price()[0]))
 
 
+@external
+@view
+def liquidatable_after_ramp(account: address) -> bool:
+    """
+    @notice Whether the account would be liquidatable at the oracle's newest price if every ramp had ended: the
+            targets in full effect.
+    """
+    targets: uint256[margin_parameters.COUNT] = margin_parameters._targets()
+    scenario: Scenario = Scenario(price=price_source._price()[0], targets=targets, effective=targets)
+    return self._is_liquidatable(account, self._requirement(account, scenario))
+
+
 @internal
 @view
 def _check_initial_margin(account: address, scenario: Scenario):
@@ -135,15 +147,7 @@ def _scenario(price: uint256) -> Scenario:
     @dev Everything that the margin of every account depends on, read once a call.
     """
     return Scenario(
-        price=price,
-        target_up=BPS + margin_parameters._target(margin_parameters.SPOT_SHOCK_UP),
-        target_down=BPS - margin_parameters._target(margin_parameters.SPOT_SHOCK_DOWN),
-        effective_up=BPS + margin_parameters._effective(margin_parameters.SPOT_SHOCK_UP),
-        effective_down=BPS - margin_parameters._effective(margin_parameters.SPOT_SHOCK_DOWN),
-        target_vol=margin_parameters._target(margin_parameters.SHOCKED_VOL),
-        effective_vol=margin_parameters._effective(margin_parameters.SHOCKED_VOL),
-        maintenance_factor=margin_parameters._effective(margin_parameters.MAINTENANCE_FACTOR),
-        liquidation_threshold=margin_parameters._effective(margin_parameters.LIQUIDATION_THRESHOLD),
+        price=price, targets=margin_parameters._targets(), effective=margin_parameters._effective()
     )
 
 
@@ -151,19 +155,27 @@ def _scenario(price: uint256) -> Scenario:
 @view
 def _state(account: address, scenario: Scenario) -> AccountState:
     """
-    @dev Only a live short can be liquidated.
+    @dev What the views tell of an account.
     """
     requirement: Requirement = self._requirement(account, scenario)
-    equity: uint256 = ledger.cash[account]
     return AccountState(
         account=account,
-        equity=convert(equity, int256),
+        equity=convert(ledger.cash[account], int256),
         initial_margin=requirement.initial,
         maintenance_margin=requirement.maintenance,
         liquidation_margin=requirement.liquidation,
-        liquidatable=requirement.live and equity < requirement.liquidation,
+        liquidatable=self._is_liquidatable(account, requirement),
         auction_started_at=self.auction_started_at[account],
     )
+
+
+@internal
+@view
+def _is_liquidatable(account: address, requirement: Requirement) -> bool:
+    """
+    @dev Only a live short can be liquidated.
+    """
+    return requirement.live and ledger.cash[account] < requirement.liquidation
 
 
 @internal
@@ -188,60 +200,69 @@ def _requirement(account: address, scenario: Scenario) -> Requirement:
             total.live = True
         else:
             total.unpriced = True
-        is_call: bool = ledger._series[series_id].is_call
-        target: uint256 = scenario.target_up if is_call else scenario.target_down
-        effective: uint256 = scenario.effective_up if is_call else scenario.effective_down
-        mark: uint256 = self._mark(series_id, short, scenario)
-        total.initial += self._short_margin(series_id, short, scenario.price, target, scenario.target_vol)
+        terms: Terms = self._terms(series_id)
+        mark: uint256 = self._mark(terms, short, scenario)
+        total.initial += self._short_margin(terms, short, scenario.price, scenario.targets)
         total.mark += mark
-        cushion += (
-            self._short_margin(series_id, short, scenario.price, effective, scenario.effective_vol) - mark
-        )
-    total.maintenance = total.mark + cushion * scenario.maintenance_factor // BPS
-    total.liquidation = total.mark + cushion * scenario.liquidation_threshold // BPS
+        cushion += self._short_margin(terms, short, scenario.price, scenario.effective) - mark
+    total.maintenance = (
+        total.mark + cushion * scenario.effective[margin_parameters.MAINTENANCE_FACTOR] // BPS
+    )
+    total.liquidation = (
+        total.mark + cushion * scenario.effective[margin_parameters.LIQUIDATION_THRESHOLD] // BPS
+    )
     return total
 
 
 @internal
 @view
+def _terms(series_id: uint256) -> Terms:
+    """
+    @dev What the value of a position depends on besides price and parameters, read once a short.
+    """
+    return Terms(
+        strike=ledger._series[series_id].strike,
+        is_call=ledger._series[series_id].is_call,
+        root_time=option_value._root_time(ledger._series[series_id].expiry),
+    )
+
+
+@internal
+@view
 def _short_margin(
-    series_id: uint256, size: uint256, price: uint256, multiplier: uint256, vol: uint256
+    terms: Terms, size: uint256, price: uint256, parameters: uint256[margin_parameters.COUNT]
 ) -> uint256:
     """
     @dev Value of a short at the shocked spot, at least its value at `price` itself: the time value of a put
             far out of the money shrinks with the spot.
     """
-    shocked: uint256 = self._value(series_id, size, price, multiplier, vol)
-    return max(shocked, self._value(series_id, size, price, BPS, vol))
+    vol: uint256 = parameters[margin_parameters.SHOCKED_VOL]
+    multiplier: uint256 = BPS - parameters[margin_parameters.SPOT_SHOCK_DOWN]
+    if terms.is_call:
+        multiplier = BPS + parameters[margin_parameters.SPOT_SHOCK_UP]
+    return max(
+        self._value(terms, size, price, multiplier, vol), self._value(terms, size, price, BPS, vol)
+    )
 
 
 @internal
 @view
-def _mark(series_id: uint256, size: uint256, scenario: Scenario) -> uint256:
+def _mark(terms: Terms, size: uint256, scenario: Scenario) -> uint256:
     """
     @dev Value of a position at the current spot and the effective volatility.
     """
-    return self._value(series_id, size, scenario.price, BPS, scenario.effective_vol)
+    return self._value(terms, size, scenario.price, BPS, scenario.effective[margin_parameters.SHOCKED_VOL])
 
 
 @internal
 @view
-def _value(
-    series_id: uint256, size: uint256, price: uint256, multiplier: uint256, vol: uint256
-) -> uint256:
+def _value(terms: Terms, size: uint256, price: uint256, multiplier: uint256, vol: uint256) -> uint256:
     """
     @dev Value of a position that has no settlement price yet, the spot at price × multiplier.
     """
     return self._amount(
         size,
-        option_value._unit_value(
-            price,
-            ledger._series[series_id].strike,
-            ledger._series[series_id].is_call,
-            multiplier,
-            vol,
-            option_value._root_time(ledger._series[series_id].expiry),
-        ),
+        option_value._unit_value(price, terms.strike, terms.is_call, multiplier, vol, terms.root_time),
     )
 
 

@@ -15,15 +15,15 @@ from chain.rpc import Rpc
 from config.deployment import load_deployment
 from config.load import load_protocol, load_secrets, load_settings
 from keeper.daemon import Parts, open_keeper
-from keeper.submit import calldata
+from keeper.submit import action_of, message_of
 from models.registry import load_forecaster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chain.market import Market
-    from keeper.messages import Applied, Approved, DryRun, Failed, Proposal, Rejected
-    from keeper.submit import Executor
+    from keeper.messages import Approved, DryRun, Proposal, Rejected
+    from keeper.submit import Ended, Executor
     from models.forecaster import Forecast, Forecaster
     from models.market import Bar
 
@@ -64,15 +64,19 @@ class CorruptingExecutor:
         self._inner = inner
         self.armed = False
 
-    async def execute(self, approved: Approved, market: Market) -> Applied | Failed | Rejected | DryRun:
+    async def execute(self, approved: Approved, market: Market, *, announce: bool = False) -> Ended | Rejected | DryRun:
         """Carry out what was approved, or half of it when armed (once)."""
         if self.armed:
             self.armed = False
-            wrong = calldata(_halfway(approved.proposal), market, approved.proposal.digest)
-            approved = replace(approved, preflight=replace(approved.preflight, calldata=wrong))
-        return await self._inner.execute(approved, market)
+            wrong = message_of(_halfway(approved.proposal), market, (), 0)
+            wrong = replace(wrong, input_root=approved.proposal.digest)
+            action = action_of(approved.proposal)
+            digest = wrong.digest(action, market.steward, market.chain_id)
+            shown = replace(approved.preflight, calldata=wrong.calldata(action), attestation=digest)
+            approved = replace(approved, preflight=shown)
+        return await self._inner.execute(approved, market, announce=announce)
 
-    async def finish(self) -> list[Applied | Failed]:
+    async def finish(self) -> Sequence[Ended]:
         """Finish as the real one does."""
         return await self._inner.finish()
 

@@ -23,7 +23,7 @@ from keeper.demo.faults import CorruptingExecutor, FaultyForecaster
 from keeper.demo.report import NOTHING, Act, Day, write_html, write_json
 from keeper.demo.world import MARKET, open_world
 from keeper.journal import EntryKind, Journal
-from keeper.messages import Applied, DryRun, Failed, NoChange, Rejected
+from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
 from models.recording import load_recording
 from models.registry import load_forecaster
 
@@ -169,7 +169,7 @@ def describe(outcome: Outcome) -> str:
             return f"{outcome.kind.value} applied: version {outcome.sequence}, {outcome.gas_used} gas"
         case NoChange():
             return NOTHING
-        case Failed() | DryRun():
+        case Failed() | DryRun() | Announced():
             return type(outcome).__name__.lower()
 
 
@@ -189,7 +189,11 @@ async def play(story: Story) -> list[Act]:
             played.append(story.conclude(await last(story)))
     except Exception as error:  # noqa: BLE001 - whatever an act raises is its verdict
         fault = f"{type(error).__name__}: {error}"
-        played.append(story.conclude(Act(story.title, False, "the act runs to its end", fault, (), 0)))  # noqa: FBT003
+        played.append(
+            story.conclude(
+                Act(story.title, passed=False, expected="the act runs to its end", read=fault, transactions=(), gas=0)
+            )
+        )
     return played
 
 

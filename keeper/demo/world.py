@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.deploy import Deployer
 from chain.events import history
-from chain.market import Market
-from chain.protocol import BoundProtocol
+from chain.market import bind
+from chain.rollout import Roles
 from chain.rpc import Rpc, head
 from config.load import DEFAULT_SETTINGS, Secrets, load_policies, load_protocol, load_settings
 from keeper.assess import assess
@@ -102,21 +102,20 @@ class World:
 
     async def parameters(self) -> tuple[int, ...]:
         """Read what new positions obey, from the market itself."""
-        return await asyncio.to_thread(self._read, "parameter")
+        return await asyncio.to_thread(self._read, "parameters")
 
     async def effective(self) -> tuple[int, ...]:
         """Read what open positions obey, from the market itself."""
-        return await asyncio.to_thread(self._read, "effective_parameter")
+        return await asyncio.to_thread(self._read, "effective_parameters")
 
     async def changes(self) -> list[StewardEvent]:
         """Read every change the steward ever logged for the market."""
-        bound = BoundProtocol(self.protocol, self.deployment.markets[MARKET].market)
-        market = Market(MARKET, self.deployment.steward, bound, self.rpc)
+        market = bind(MARKET, self.deployment, self.protocol, self.rpc)
         return list((await history(market, self.deployment.block, await head(self.rpc))).changes)
 
     async def nonce(self) -> int:
         """Return how many transactions of the keeper's key were mined."""
-        return int(await self.rpc.call("eth_getTransactionCount", self.deployment.keeper, "latest"), 16)
+        return int(await self.rpc.call("eth_getTransactionCount", self.deployment.signers[0], "latest"), 16)
 
     async def gas_of(self, transactions: Sequence[str]) -> int:
         """Return the gas that transactions used."""
@@ -129,8 +128,7 @@ class World:
         return {**os.environ, "KEEPER_PRIVATE_KEY": self.secrets.private_key.get_secret_value()}
 
     def _read(self, getter: str) -> tuple[int, ...]:
-        read = self.market.get_function_by_name(getter)
-        return tuple(int(read(index).call()) for index in range(len(self.protocol.parameters)))
+        return tuple(map(int, self.market.get_function_by_name(getter)().call()))
 
 
 @contextlib.asynccontextmanager
@@ -149,10 +147,10 @@ async def open_world(history: Sequence[Bar], workdir: Path, on_step: Any) -> Asy
             keeper = deployer.web3.eth.account.from_key(KEYS[1]).address
             deployment = await asyncio.to_thread(_deploy, deployer, protocol, policies, last.close, keeper)
             write_deployment(Path(settings.keeper.deployment), deployment)
-            addresses = deployment.markets[MARKET]
-            market = deployer.at("options_market", addresses.market)
-            price_feed = deployer.at("price_feed", addresses.oracle)
-            token = deployer.at("collateral_token", addresses.collateral)
+            addresses = deployment.markets[MARKET].contracts
+            market = deployer.at("options_market", addresses["market"])
+            price_feed = deployer.at("price_feed", addresses["oracle"])
+            token = deployer.at("collateral_token", addresses["collateral"])
             on_step(f"open {2 * WRITERS} margin accounts")
             await asyncio.to_thread(_open_book, deployer, market, token, last)
             async with publisher(settings.mqtt, settings.feeds) as sender:
@@ -192,7 +190,21 @@ def _calm_policies(history: Sequence[Bar], settings: Settings, protocol: Protoco
     names = settings.markets[0]
     spot = Quote(names.spot_feed, MARKET, QuoteKind.SPOT, last.close, last.end * 1000, 1)
     vol = Quote(names.vol_feed, MARKET, QuoteKind.VOL, last.iv or 0.0, last.end * 1000, 1)
-    empty = MarketState(MARKET, BlockStamp(0, "", last.end), 0, "", False, (), (), last.close, last.end, ())  # noqa: FBT003
+    empty = MarketState(
+        market=MARKET,
+        block=BlockStamp(0, "", last.end),
+        sequence=0,
+        state_hash="",
+        paused=False,
+        parameters=(),
+        last_good=(),
+        oracle_price=last.close,
+        oracle_updated_at=last.end,
+        accounts=(),
+        invariants=(),
+        policy="",
+        version_hash="",
+    )
     assessment = assess(Snapshot(empty, spot, vol), forecast, forecaster.model_id, len(history))
     policies = load_policies(protocol)
     limits = dict(policies.limits)
@@ -204,7 +216,8 @@ def _calm_policies(history: Sequence[Bar], settings: Settings, protocol: Protoco
 
 
 def _deploy(deployer: Deployer, protocol: Protocol, policies: Policies, price: float, keeper: str) -> Deployment:
-    return deploy_on(deployer, {MARKET: protocol}, {MARKET: policies}, price, keeper)
+    roles = replace(Roles.held_by(deployer.address, {MARKET: policies}), signers=(keeper,))
+    return deploy_on(deployer, {MARKET: protocol}, {MARKET: policies}, price, roles)
 
 
 def _open_book(deployer: Deployer, market: Contract, token: Contract, last: Bar) -> None:

@@ -1,15 +1,15 @@
 """Deploy the contracts in an in-process EVM; every test and every drawn example starts from the same state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boa
 import pytest
-from eth_abi import encode
-from eth_utils import keccak
-from vyper.utils import method_id
+from attestations import make_signers
+from reverts import all_storage, reverting
+from stewards import Guard, make_guard
 
 ROOT = Path(__file__).resolve().parents[2]
 PRICE = 10**8
@@ -38,6 +38,11 @@ class World:
     def post(self, price: float) -> int:
         """Post a round now; returns its index."""
         return self.feed.post(int(price * PRICE), boa.env.timestamp, sender=self.owner)
+
+    def tune(self, changes: dict[int, int]) -> None:
+        """Set some parameters by id and leave the others at their targets."""
+        values = self.market.parameters()
+        self.market.set_parameters([changes.get(index, value) for index, value in enumerate(values)], sender=self.setter)
 
     def fund(self, account: str, amount: float) -> None:
         """Mint and deposit."""
@@ -91,7 +96,7 @@ def _isolated() -> Iterator[None]:
 def deployers() -> dict[str, Any]:
     """Compiled contracts by name. Without its cache titanoboa has no source maps for this compiler."""
     boa.interpret.set_cache_dir(str(ROOT / ".cache" / "boa"))
-    names = ("collateral_token", "options_market", "price_feed", "risk_steward")
+    names = ("collateral_token", "options_market", "policy_registry", "price_feed", "risk_steward")
     return {name: boa.load_partial(str(ROOT / "chain" / "contracts" / f"{name}.vy")) for name in names}
 
 
@@ -109,146 +114,25 @@ def world(deployers: dict[str, Any]) -> World:
     return world
 
 
-KNOBS = """
-# A protocol with four parameters that can misbehave in every way a steward has to expect.
-knobs: public(uint256[4])
-ceiling: public(uint256)
-side_effect: public(uint256)
-broken: public(bool)
-mute: public(bool)
-reentrant_target: address
-reentrant_data: Bytes[2048]
-
-@deploy
-def __init__(initial: uint256[4]):
-    self.knobs = initial
-    self.ceiling = max_value(uint256)
-
-@external
-@view
-def all_knobs() -> uint256[4]:
-    assert not self.broken, "knobs: broken"
-    return self.knobs
-
-@external
-def set_ceiling(ceiling: uint256):
-    self.ceiling = ceiling
-
-@external
-def set_side_effect(size: uint256):
-    self.side_effect = size
-
-@external
-def set_broken(broken: bool):
-    self.broken = broken
-
-@external
-def set_mute(mute: bool):
-    self.mute = mute
-
-@external
-def set_reentry(target: address, data: Bytes[2048]):
-    self.reentrant_target = target
-    self.reentrant_data = data
-
-@external
-def turn(index: uint256, to: uint256):
-    if self.mute:
-        raw_revert(b"")
-    assert to != 666, "knobs: refused"
-    if self.reentrant_target != empty(address):
-        target: address = self.reentrant_target
-        self.reentrant_target = empty(address)
-        success: bool = raw_call(target, self.reentrant_data, revert_on_failure=False)
-    self.knobs[index] = min(to, self.ceiling)
-    self.knobs[3] += self.side_effect
-
-@external
-def other(index: uint256, to: uint256):
-    self.knobs[index] = to
-"""
-GROUPED = {"minimum": 50, "maximum": 200, "max_step_up": 20, "max_step_down": 10, "group": 1}
-SINGLE = {"minimum": 0, "maximum": 1_000, "max_step_up": 100, "max_step_down": 100, "group": 0}
-COOLDOWN = 3_600
-PROBATION = 7_200
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """A steward over four knobs, 100, 100, 500 and 600: the first two one group, the third never above the fourth."""
-
-    steward: Any
-    knobs: Any
-    governance: str
-    keeper: str
-    guardian: str
-    market: bytes = keccak(b"knobs")
-
-    def selector(self, name: str = "turn") -> bytes:
-        """Selector of a setter."""
-        return method_id(f"{name}(uint256,uint256)")
-
-    def call(self, index: int, to: int, name: str = "turn") -> tuple[str, bytes]:
-        """A call that turns one knob."""
-        return self.knobs.address, self.selector(name) + encode(["uint256", "uint256"], [index, to])
-
-    def arguments(self, changes: Any, **overrides: Any) -> tuple[Any, ...]:
-        """Arguments of `apply` that are right for the present state, except for overrides by name."""
-        pairs = list(changes.items()) if isinstance(changes, dict) else changes
-        market = overrides.get("market", self.market)
-        return (
-            market,
-            overrides.get("sequence", self.steward.sequence(market) + 1),
-            overrides.get("state_hash") or self.steward.state_hash(market),
-            pairs,
-            overrides.get("calls", [self.call(index, to) for index, to in pairs]),
-            overrides.get("context", b"\x07" * 32),
-            overrides.get("deadline", boa.env.timestamp),
-        )
-
-    def apply(self, changes: Any, **overrides: Any) -> None:
-        """Apply changes, a mapping or a list of pairs."""
-        self.steward.apply(*self.arguments(changes, **overrides), sender=overrides.get("sender", self.keeper))
-
-    def rollback(self, values: Any, **overrides: Any) -> None:
-        """Roll back with calls that turn the knobs to `values`, a mapping or a list of pairs."""
-        arguments = self.arguments(values, **overrides)
-        self.steward.rollback(*arguments[:3], *arguments[4:], sender=overrides.get("sender", self.keeper))
-
-    def policy(self, index: int, **limits: Any) -> tuple[Any, ...]:
-        """A policy of knob `index`; odd indices read their word of the list of all knobs."""
-        whole, part = method_id("all_knobs()"), method_id("knobs(uint256)") + encode(["uint256"], [index])
-        return (
-            self.knobs.address,
-            whole if index % 2 else part,
-            index if index % 2 else 0,
-            limits["minimum"],
-            limits["maximum"],
-            limits["max_step_up"],
-            limits["max_step_down"],
-            COOLDOWN,
-            True,
-            limits["group"],
-        )
-
-    def register(self, market: bytes) -> None:
-        """Register parameters, calls and the invariant of a market, without activating it."""
-        with boa.env.prank(self.governance):
-            for index, limits in enumerate((GROUPED, GROUPED, SINGLE, SINGLE)):
-                self.steward.add_parameter(market, self.policy(index, **limits))
-            self.steward.allow_call(market, self.knobs.address, self.selector(), True)
-            self.steward.add_invariant(market, 2, 3)
+# --- The steward: see stewards.py, policies.py, attestations.py and safe.py ---
 
 
 @pytest.fixture(scope="session")
 def guard(deployers: dict[str, Any]) -> Guard:
-    """An active market of knobs."""
-    governance, keeper, guardian = (boa.env.generate_address() for _ in range(3))
-    steward = deployers["risk_steward"].deploy(governance)
-    with boa.env.prank(governance):
-        steward.grantRole(steward.KEEPER_ROLE(), keeper)
-        steward.grantRole(steward.GUARDIAN_ROLE(), guardian)
-    guard = Guard(steward, boa.loads(KNOBS, [100, 100, 500, 600]), governance, keeper, guardian)
-    guard.register(guard.market)
-    steward.activate(guard.market, PROBATION, sender=governance)
-    return guard
+    """An active market of knobs under a steward with three signers."""
+    return make_guard(deployers, make_signers(3), boa.env.generate_address())
+
+
+@pytest.fixture
+def refused(guard: Guard) -> Callable[..., None]:
+    """Assert that a change (or `kind`) is refused for a reason and leaves nothing behind."""
+
+    def check(reason: str | bytes, changes: Any, kind: str = "apply", **overrides: Any) -> None:
+        signatures = overrides.pop("signatures", None)
+        message = guard.message(changes, **overrides)
+        before = all_storage()
+        with reverting(reason):
+            guard.send(kind, message, signatures)
+        assert all_storage() == before
+
+    return check

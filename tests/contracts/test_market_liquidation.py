@@ -11,6 +11,7 @@ DAY = 86_400
 MONEY = 10**6
 PRICE = 10**8
 SIZE = 10**18
+UP, _, VOL = range(3)
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_start_auction__only_an_expired_short__reverts(world, short):
 
 @pytest.mark.usefixtures("short")
 def test_tightening__makes_a_healthy_account_liquidatable_only_as_it_ramps(world):
-    world.market.set_shocks(10_000, 2_500, 8_000, sender=world.setter)
+    world.tune({UP: 10_000})
     assert not world.market.health(world.seller).liquidatable
     wait(world, 3_600, price=2_000)
     assert world.market.health(world.seller).liquidatable
@@ -138,7 +139,7 @@ def test_discount__no_auction__is_zero(world):
 
 
 def test_liquidate__mark_uses_the_volatility_in_effect(world, short):
-    world.market.set_shocks(3_000, 2_500, 16_000, sender=world.setter)
+    world.tune({VOL: 16_000})
     wait(world, 1_800)
     world.market.start_auction(world.seller)
     liquidate(world, short)
@@ -357,7 +358,7 @@ def test_end_auction__only_an_expired_short_left__ends(world, auction):
 
 @pytest.mark.usefixtures("auction")
 def test_end_auction__after_loosening__ends(world):
-    world.market.set_shocks(1_000, 2_500, 8_000, sender=world.setter)
+    world.tune({UP: 1_000})
     world.market.end_auction(world.seller)
     assert world.market.health(world.seller).auction_started_at == 0
 

@@ -1,4 +1,4 @@
-"""The margin formula against an independent computation, and the ramp of tightened parameters."""
+"""The margin formula against an independent computation."""
 
 from fractions import Fraction
 from math import erf, isqrt, log, sqrt
@@ -13,8 +13,7 @@ DAY = 86_400
 MONEY = 10**6
 PRICE = 10**8
 SIZE = 10**18
-UP, DOWN, VOL, FACTOR, THRESHOLD, PENALTY = range(6)
-INITIAL = (3_000, 2_500, 8_000, 8_000, 7_000, 1_000)
+UP, DOWN, VOL = range(3)
 RAMP = 3_600
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -58,7 +57,7 @@ def black_scholes(spot, strike, is_call, years, vol):
 def test_margins__any_short__are_the_formula_rounded_up(world, spot, moneyness, is_call, size, seconds, up, down, vol):
     with boa.env.anchor():
         strike = max(spot * moneyness // 100, 1)
-        world.market.set_shocks(up, down, vol, sender=world.setter)
+        world.tune({UP: up, DOWN: down, VOL: vol})
         boa.env.time_travel(seconds=RAMP)
         world.feed.post(spot, boa.env.timestamp, sender=world.owner)
         world.fund(world.seller, 10**14)
@@ -92,10 +91,9 @@ def test_margins__any_shorts_and_ramps__are_ordered_down_to_the_mark(world, stri
             if world.market.series_id_of(boa.env.timestamp + days * DAY, strike * PRICE, is_call) == 0:
                 world.trade(world.list_series(strike, days=days, is_call=is_call))
                 marks.append((strike * PRICE, is_call, boa.env.timestamp + days * DAY))
-        world.market.set_shocks(*shocks, sender=world.setter)
-        world.market.set_liquidation(max(shares), min(shares), sender=world.setter)
+        world.tune(dict(enumerate((*shocks, max(shares), min(shares)))))
         boa.env.time_travel(seconds=elapsed)
-        vol = world.market.effective_parameter(VOL)
+        vol = world.market.effective_parameters()[VOL]
         mark = sum(
             exact_value(2_000 * PRICE, strike, is_call, SIZE, expiry - boa.env.timestamp, 0, vol)
             for strike, is_call, expiry in marks
@@ -141,7 +139,7 @@ def test_initial_margin__without_spot_shock__covers_the_black_scholes_value(
     world, moneyness, is_call, days, shocked_vol
 ):
     with boa.env.anchor():
-        world.market.set_shocks(0, 0, shocked_vol, sender=world.setter)
+        world.tune({UP: 0, DOWN: 0, VOL: shocked_vol})
         world.fund(world.seller, 100_000)
         strike = 2_000 * moneyness
         world.trade(world.list_series(strike, days=days, is_call=is_call))
@@ -213,152 +211,9 @@ def root_time(expiry: uint256) -> uint256:
     assert probe.root_time(boa.env.timestamp) == 0
 
 
-def test_setters__parameter_setter__sets_all_targets(world):
-    market = world.market
-    market.set_shocks(3_100, 2_600, 8_100, sender=world.setter)
-    market.set_liquidation(8_200, 7_300, sender=world.setter)
-    market.set_liquidation_penalty(1_400, sender=world.setter)
-    assert [market.parameter(index) for index in range(6)] == [3_100, 2_600, 8_100, 8_200, 7_300, 1_400]
-
-
-def test_setters__owner_or_stranger__revert(world):
-    market = world.market
-    for sender in (world.owner, world.seller):
-        for setter, values in (
-            (market.set_shocks, (1, 1, 1)),
-            (market.set_liquidation, (1, 1)),
-            (market.set_liquidation_penalty, (1,)),
-        ):
-            with boa.reverts("options_market: caller is not the parameter setter"):
-                setter(*values, sender=sender)
-
-
-def test_set_parameter_setter__owner__hands_the_right_over(world):
-    world.market.set_parameter_setter(world.buyer, sender=world.owner)
-    world.market.set_liquidation_penalty(1, sender=world.buyer)
-    with boa.reverts("options_market: caller is not the parameter setter"):
-        world.market.set_liquidation_penalty(1, sender=world.setter)
-
-
-def test_set_parameter_setter__anyone_else__reverts(world):
-    with boa.reverts("ownable: caller is not the owner"):
-        world.market.set_parameter_setter(world.setter, sender=world.setter)
-
-
-@pytest.mark.parametrize(
-    ("setter", "values", "reason"),
-    [
-        ("set_shocks", (10**9 + 1, 0, 0), "parameter too large"),
-        ("set_shocks", (0, 0, 10**9 + 1), "parameter too large"),
-        ("set_shocks", (0, 10_000, 0), "down shock not below 100 %"),
-        ("set_liquidation", (10_001, 1), "maintenance factor above 100 %"),
-        ("set_liquidation", (8_000, 8_001), "threshold above maintenance factor"),
-        ("set_liquidation_penalty", (10**9 + 1,), "parameter too large"),
-    ],
-)
-def test_setters__impossible_value__revert(world, setter, values, reason):
-    with boa.reverts(f"options_market: {reason}"):
-        getattr(world.market, setter)(*values, sender=world.setter)
-
-
-@pytest.mark.parametrize("initial", [(0, 10_000, 0, 1, 1, 0), (0, 0, 0, 1, 2, 0), (0, 0, 0, 1, 1, 10**9 + 1)])
-def test_deploy__impossible_parameters__reverts(world, deployers, initial):
-    with boa.reverts():
-        deployers["options_market"].deploy("X", world.token.address, world.feed.address, initial, 0, 60)
-
-
-def test_setters__reckless_but_possible_value__is_taken(world):
-    world.market.set_shocks(1_000_000, 9_999, 10**9, sender=world.setter)
-    boa.env.time_travel(seconds=RAMP)
-    world.post(2_000)
-    world.fund(world.seller, 10**12)
-    world.trade(world.list_series(2_000))
-    assert world.market.health(world.seller).initial_margin > 10**9 * MONEY
-
-
-@pytest.mark.parametrize("view", ["parameter", "effective_parameter"])
-def test_parameter__unknown__reverts(world, view):
-    with boa.reverts("options_market: unknown parameter"):
-        getattr(world.market, view)(6)
-
-
-def effective(world, index=UP):
-    return world.market.effective_parameter(index)
-
-
-def test_ramp__tightening__reaches_open_positions_linearly(world):
-    world.market.set_shocks(4_000, 2_500, 8_000, sender=world.setter)
-    assert (world.market.parameter(UP), effective(world)) == (4_000, 3_000)
-    for elapsed, value in (
-        (900, 3_250),
-        (1_800, 3_500),
-        (1_801, 3_500),
-        (3_599, 3_999),
-        (3_600, 4_000),
-        (9_000, 4_000),
-    ):
-        with boa.env.anchor():
-            boa.env.time_travel(seconds=elapsed)
-            assert effective(world) == value
-
-
-def test_ramp__loosening__is_immediate(world):
-    world.market.set_shocks(2_000, 2_000, 5_000, sender=world.setter)
-    world.market.set_liquidation(6_000, 5_000, sender=world.setter)
-    assert [effective(world, index) for index in range(5)] == [2_000, 2_000, 5_000, 6_000, 5_000]
-
-
-def test_ramp__penalty__is_immediate_both_ways(world):
-    for penalty in (2_000, 500):
-        world.market.set_liquidation_penalty(penalty, sender=world.setter)
-        assert effective(world, PENALTY) == penalty
-
-
-def test_ramp__tightened_again_midway__starts_from_the_value_in_effect(world):
-    world.market.set_shocks(4_000, 2_500, 8_000, sender=world.setter)
-    boa.env.time_travel(seconds=1_800)
-    world.market.set_shocks(5_500, 2_500, 8_000, sender=world.setter)
-    assert effective(world) == 3_500
-    boa.env.time_travel(seconds=1_800)
-    assert effective(world) == 4_500
-
-
-def test_ramp__loosened_midway_but_above_the_value_in_effect__still_ramps(world):
-    world.market.set_shocks(4_000, 2_500, 8_000, sender=world.setter)
-    boa.env.time_travel(seconds=1_800)
-    world.market.set_shocks(3_900, 2_500, 8_000, sender=world.setter)
-    assert effective(world) == 3_500
-    boa.env.time_travel(seconds=1_800)
-    assert effective(world) == 3_700
-
-
-def test_ramp__loosened_midway_below_the_value_in_effect__is_immediate(world):
-    world.market.set_shocks(4_000, 2_500, 8_000, sender=world.setter)
-    boa.env.time_travel(seconds=1_800)
-    world.market.set_shocks(3_400, 2_500, 8_000, sender=world.setter)
-    assert effective(world) == 3_400
-
-
-def test_ramp__same_target_again__goes_on_undisturbed(world):
-    world.market.set_shocks(4_000, 2_500, 8_000, sender=world.setter)
-    boa.env.time_travel(seconds=1_800)
-    world.market.set_shocks(4_000, 2_600, 8_000, sender=world.setter)
-    boa.env.time_travel(seconds=1_800)
-    assert effective(world) == 4_000
-
-
-def test_ramp__crossing_ramps__keep_threshold_within_factor(world):
-    world.market.set_liquidation(6_000, 6_000, sender=world.setter)
-    world.market.set_liquidation(9_000, 9_000, sender=world.setter)
-    boa.env.time_travel(seconds=3_240)
-    world.market.set_liquidation(10_000, 9_000, sender=world.setter)
-    boa.env.time_travel(seconds=360)
-    assert effective(world, THRESHOLD) == effective(world, FACTOR) == 8_830
-
-
-def test_ramp__tightening__binds_new_positions_at_once_and_open_ones_later(world):
+def test_health__running_ramp__binds_new_positions_at_once_and_open_ones_later(world):
     world.short(3_000, strike=2_200, days=365)
-    world.market.set_shocks(5_000, 2_500, 8_000, sender=world.setter)
+    world.tune({UP: 5_000})
     at_once = world.market.health(world.seller)
     assert at_once.initial_margin == (3_000 - 2_200 + 960) * MONEY
     assert at_once.maintenance_margin == 1_113_600_000
@@ -369,14 +224,54 @@ def test_ramp__tightening__binds_new_positions_at_once_and_open_ones_later(world
     assert later.maintenance_margin == pytest.approx(float(mark + (later.initial_margin - mark) * 8 / 10), abs=2)
 
 
-def test_ramp__no_duration__takes_effect_at_once(world, deployers):
-    market = deployers["options_market"].deploy("X", world.token.address, world.feed.address, INITIAL, 0, 60)
-    market.set_parameter_setter(world.setter)
-    market.set_shocks(4_000, 2_500, 8_000, sender=world.setter)
-    assert (market.effective_parameter(UP), market.ramp_duration()) == (4_000, 0)
+def liquidation_margin_at(world, deployers, targets, elapsed, **terms):
+    """Of one short in a market that has had the targets from its start, some seconds after the sale."""
+    with boa.env.anchor():
+        market = deployers["options_market"].deploy("X", world.token.address, world.feed.address, targets, 0, DAY)
+        twin = type(world)(**{name: getattr(world, name) for name in world.__slots__} | {"market": market})
+        twin.short(10_000, **terms)
+        boa.env.time_travel(seconds=elapsed)
+        return market.health(world.seller).liquidation_margin
 
 
-def test_parameter_set__event__tells_target_and_start(world):
-    world.market.set_shocks(4_000, 2_000, 8_000, sender=world.setter)
-    events = [tuple(event)[-4:] for event in world.market.get_logs()]
-    assert events == [(UP, 3_000, 4_000, 3_000), (DOWN, 2_500, 2_000, 2_000)]
+@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.parametrize("elapsed", [0, RAMP // 2])
+def test_liquidatable_after_ramp__tightening__is_decided_by_the_targets_to_the_unit(world, deployers, is_call, elapsed):
+    targets, terms = [6_000, 4_900, 16_000, 9_500, 9_000, 1_000], {"is_call": is_call, "days": 365}
+    needed = liquidation_margin_at(world, deployers, targets, elapsed, **terms)
+    for cash, liquidatable in ((needed, False), (needed - 1, True)):
+        with boa.env.anchor():
+            world.short(cash / MONEY, **terms)
+            assert world.market.cash(world.seller) == cash
+            world.tune(dict(enumerate(targets)))
+            boa.env.time_travel(seconds=elapsed)
+            assert world.market.liquidatable_after_ramp(world.seller) is liquidatable
+            assert not world.market.health(world.seller).liquidatable
+
+
+@pytest.mark.parametrize(("spot", "liquidatable"), [(2_000, False), (2_400, True)])
+def test_liquidatable_after_ramp__no_ramp_running__agrees_with_health(world, spot, liquidatable):
+    world.short(1_300, strike=2_200, days=365)
+    world.post(spot)
+    assert world.market.health(world.seller).liquidatable is liquidatable
+    assert world.market.liquidatable_after_ramp(world.seller) is liquidatable
+
+
+def test_liquidatable_after_ramp__stale_price__answers_at_that_price(world):
+    world.short(1_300, strike=2_200, days=365)
+    world.post(2_400)
+    boa.env.time_travel(seconds=world.market.max_price_age() + 1)
+    assert world.market.liquidatable_after_ramp(world.seller)
+
+
+def test_liquidatable_after_ramp__only_an_expired_short__is_false(world):
+    series = world.short(1_300, strike=2_200, days=365)
+    world.post(2_400)
+    assert world.market.liquidatable_after_ramp(world.seller)
+    boa.env.timestamp = world.market.series(series).expiry
+    world.post(3_500)
+    assert not world.market.liquidatable_after_ramp(world.seller)
+
+
+def test_liquidatable_after_ramp__no_positions__is_false(world):
+    assert not world.market.liquidatable_after_ramp(world.seller)

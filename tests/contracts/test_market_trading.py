@@ -8,6 +8,7 @@ YEAR = 365 * DAY
 MONEY = 10**6
 PRICE = 10**8
 SIZE = 10**18
+UP, DOWN, VOL = range(3)
 
 
 def test_deposit__first_time__credits_and_enumerates_the_account(world):
@@ -327,7 +328,7 @@ def test_buy__sixteen_series__succeeds_and_a_seventeenth_reverts(world):
 def test_buy__position_too_large__reverts(world):
     offer = world.market.write(world.list_series(2_000), 10**27, 0, sender=world.seller)
     other = world.market.write(1, 10**27, 0, sender=world.liquidator)
-    world.market.set_shocks(0, 9_999, 0, sender=world.setter)
+    world.tune({UP: 0, DOWN: 9_999, VOL: 0})
     world.post(0.00000001)
     world.market.buy(offer, 10**27, sender=world.buyer)
     with boa.reverts("options_market: position too large"):

@@ -1,113 +1,457 @@
-"""Check what a deployment puts up, and that it refuses before it sends what could only fail later."""
+"""Check what a deployment puts up, that it ends the same however often it is cut short, and what it refuses."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 
 import pytest
+from aiohttp import ClientSession, web
 from eth_utils.crypto import keccak
 from pydantic import SecretStr
-from trials import MARKET, closed_port, write_settings
+from setups import ADDRESSES, MARKET, OWNER, closed_port, settings_file, trial_of
+from web3.exceptions import Web3Exception
 
 from chain.anvil import CHAIN_ID, KEYS
-from chain.deploy import GUARDIAN_ROLE, KEEPER_ROLE, Deployer, DeployError
+from chain.deploy import Deployer, DeployError
+from chain.policy import Policy
+from chain.progress import Progress
+from chain.rollout import DEFAULT_ADMIN_ROLE, GUARDIAN_ROLE, Charge
+from chain.steward import market_id
 from config.deployment import load_deployment
-from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
-from keeper.cli import EXIT_FAILED, EXIT_USAGE
+from config.load import DEFAULT_SETTINGS, PACKAGE, Secrets, load_policies, load_protocol, load_settings
+from keeper.deploying import Asked, deploy
+from keeper.terminal import EXIT_FAILED, EXIT_USAGE
 from keeper.trial import deploy_on
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ["chains"]
+pytest_plugins = ["bare_chains"]
 
-OWNER = KEYS[0]
-MARKET_KEY = keccak(text=MARKET)
+PROTOCOL = load_protocol("options_market", DEFAULT_SETTINGS)
+POLICIES = load_policies(PROTOCOL)
+SPLIT = ("--signer", ADDRESSES[1], "--guardian", ADDRESSES[2], "--governance", ADDRESSES[3])
 
 
 @pytest.fixture
-def config(trial, tmp_path):
+def config(bare, tmp_path):
     """Settings of a place where nothing is deployed yet."""
-    path = write_settings(tmp_path, trial)
-    (tmp_path / "deployment.json").unlink()
-    return path
+    return settings_file(tmp_path, bare.url)
 
 
-def transactions(trial):
-    return trial.deployer.web3.eth.get_transaction_count(trial.deployer.address)
+@pytest.fixture
+def target(tmp_path):
+    """Where the deployment file goes."""
+    return tmp_path / "deployment.json"
 
 
-def test_deploy__on_a_chain__writes_the_addresses_of_what_stands_there(command, config, trial, tmp_path):
-    ended = command("deploy", "-c", config, "--price", 1234.5, "--keeper", trial.deployment.keeper, key=OWNER)
+# What stands afterwards
+
+
+def test_deploy__trial__writes_the_addresses_of_what_stands_there(command, config, bare, target):
+    ended = command("deploy", "-c", config, "--price", 1234.5, *SPLIT, key=OWNER)
     assert ended.code == 0, ended
     assert OWNER[2:] not in ended.out + ended.err
-    found = load_deployment(tmp_path / "deployment.json")
-    assert (found.chain_id, found.keeper) == (CHAIN_ID, trial.deployment.keeper)
-    code = trial.deployer.web3.eth.get_code
-    assert found.code_hashes["risk_steward"] == "0x" + keccak(bytes(code(found.steward))).hex()
-    market = trial.deployer.at("options_market", found.markets[MARKET].market)
-    assert market.functions.price().call()[0] == 1234.5 * 10**8
+    assert "several roles" not in ended.err
+    found = load_deployment(target)
+    assert (found.chain_id, found.signers, found.threshold) == (CHAIN_ID, [ADDRESSES[1]], 1)
+    assert (found.guardians, found.governance) == ([ADDRESSES[2]], [ADDRESSES[3]])
+    eth = bare.deployer.web3.eth
+    assert found.code_hashes["risk_steward"] == "0x" + keccak(bytes(eth.get_code(found.steward))).hex()
+    assert len(found.code_hashes) == 6
+    contracts = trial_of(bare, found)
+    assert contracts["market"].functions.price().call()[0] == 1234.5 * 10**8
+    assert not target.with_name("deployment.json.progress").exists()
 
 
-def test_deploy__steward__holds_the_setter_role_the_limits_and_the_roles(trial):
-    protocol = load_protocol("options_market", DEFAULT_SETTINGS)
-    policies = load_policies(protocol)
-    view = trial.steward.functions.market_state(MARKET_KEY).call()
-    for name, column in (("minimum", 5), ("maximum", 6), ("max_step_up", 7), ("max_step_down", 8)):
-        assert view[column] == [getattr(policies.limits[p.name], name) for p in protocol.parameters], name
-    assert view[9] == [policies.limits[p.name].cooldown_seconds for p in protocol.parameters]
-    assert view[11] == [1, 1, 0, 2, 2, 0]
-    assert trial.steward.functions.probation(MARKET_KEY).call() == policies.probation_seconds
-    assert trial.market.functions.parameter_setter().call() == trial.steward.address
-    has_role = trial.steward.functions.hasRole
-    assert has_role(KEEPER_ROLE, trial.deployment.keeper).call()
-    assert not has_role(KEEPER_ROLE, trial.deployer.address).call()
-    assert has_role(GUARDIAN_ROLE, trial.deployer.address).call()
+def test_deploy__trial__steward_holds_setter_role_policy_and_quorum(command, config, bare, target):
+    assert command("deploy", "-c", config, *SPLIT, key=OWNER).code == 0
+    found = load_deployment(target)
+    contracts = trial_of(bare, found)
+    steward = contracts["steward"].functions
+    state = steward.market_state(market_id(MARKET)).call()
+    initial = [POLICIES.limits[parameter.name].initial for parameter in PROTOCOL.parameters]
+    assert (state[0], state[1], state[10]) == (1, found.markets[MARKET].policy, initial)
+    assert contracts["market"].functions.parameter_setter().call() == found.steward
+    assert steward.quorum().call() == [1, [ADDRESSES[1]]]
+    policy = Policy.read(bytes(bare.deployer.web3.eth.get_code(found.markets[MARKET].policy)))
+    charge = Charge(MARKET, found.markets[MARKET], PROTOCOL, POLICIES)
+    assert policy == Policy.of(charge.bound, POLICIES, None)
 
 
-def test_deploy__file_exists__is_refused_before_anything_is_sent(command, config, trial, tmp_path):
-    target = tmp_path / "deployment.json"
+def test_deploy__trial__leaves_the_timelock_as_the_only_governance(command, config, bare, target):
+    assert command("deploy", "-c", config, *SPLIT, key=OWNER).code == 0
+    found = load_deployment(target)
+    contracts = trial_of(bare, found)
+    has_role, timelock = contracts["steward"].functions.hasRole, contracts["timelock"].functions
+    assert has_role(DEFAULT_ADMIN_ROLE, found.timelock).call()
+    assert not has_role(DEFAULT_ADMIN_ROLE, bare.deployer.address).call()
+    assert [has_role(GUARDIAN_ROLE, one).call() for one in ADDRESSES[:4]] == [False, False, True, False]
+    assert timelock.get_minimum_delay().call() == POLICIES.timelock_delay_seconds
+    for role in (timelock.PROPOSER_ROLE().call(), timelock.CANCELLER_ROLE().call(), timelock.EXECUTOR_ROLE().call()):
+        assert [timelock.hasRole(role, one).call() for one in ADDRESSES[:4]] == [False, False, False, True]
+    assert not timelock.hasRole(DEFAULT_ADMIN_ROLE, bare.deployer.address).call()
+
+
+def test_deploy__several_signers__are_kept_ascending_with_their_threshold(command, config, bare, target):
+    arguments = [part for address in ADDRESSES for part in ("--signer", address.lower())]
+    ended = command("deploy", "-c", config, *arguments, "--threshold", 3, key=OWNER)
+    assert ended.code == 0, ended
+    found = load_deployment(target)
+    assert found.signers == sorted(ADDRESSES, key=lambda one: int(one, 16))
+    assert trial_of(bare, found)["steward"].functions.quorum().call() == [3, found.signers]
+
+
+def test_deploy__no_roles_given__all_are_the_deployers_and_it_says_so(command, config, target):
+    ended = command("deploy", "-c", config, key=OWNER)
+    assert "one key holds several roles" in ended.err
+    found = load_deployment(target)
+    assert {*found.signers, *found.guardians, *found.governance} == {ADDRESSES[0]}
+
+
+def test_deploy__governance__acts_through_the_timelock_after_its_delay_alone(command, config, bare, target):
+    assert command("deploy", "-c", config, *SPLIT, key=OWNER).code == 0
+    found = load_deployment(target)
+    contracts = trial_of(bare, found)
+    data = contracts["steward"].encode_abi("unpause")
+    operation = (found.steward, 0, data, b"\0" * 32, b"\0" * 32)
+    bare.act(ADDRESSES[2], contracts["steward"], "pause")
+    bare.act(ADDRESSES[3], contracts["timelock"], "schedule", *operation, POLICIES.timelock_delay_seconds)
+    execute = contracts["timelock"].functions.execute(*operation)
+    with pytest.raises(Web3Exception, match="operation is not ready"):
+        execute.call({"from": ADDRESSES[3]})
+    bare.ask("evm_increaseTime", POLICIES.timelock_delay_seconds)
+    bare.ask("evm_mine")
+    bare.act(ADDRESSES[3], contracts["timelock"], "execute", *operation)
+    assert not contracts["steward"].functions.paused().call()
+
+
+# Protocols that stand
+
+
+@pytest.fixture
+def standing(bare, tmp_path):
+    """A market that someone else put up and owns, and the file that says where it stands."""
+    owner = Deployer.connect(bare.url, SecretStr(KEYS[3]), CHAIN_ID, lambda _: None)
+    token = owner.create("collateral_token")
+    feed = owner.create("price_feed", "SPX / USD")
+    owner.send(feed, "post", 10**11, owner.head()[1])
+    initial = [POLICIES.limits[parameter.name].initial for parameter in PROTOCOL.parameters]
+    market = owner.create("options_market", "SPX", token.address, feed.address, initial, 60, 10**9)
+    path = tmp_path / "markets.toml"
+    path.write_text(f'[markets.{MARKET}.contracts]\nmarket = "{market.address}"\n')
+    return path, market
+
+
+def test_deploy__protocol_that_stands__prints_the_call_that_hands_it_over(command, config, bare, target, standing):
+    path, market = standing
+    ended = command("deploy", "-c", config, "--markets", path, *SPLIT, key=OWNER)
+    assert ended.code == 0, ended
+    found = load_deployment(target)
+    assert found.markets[MARKET].contracts == {"market": market.address}
+    assert set(found.code_hashes) == {"policy_registry", "risk_steward", "timelock", f"{MARKET}.market"}
+    said = re.search(
+        rf"its owner {ADDRESSES[3]} calls set_parameter_setter\({found.steward}\) on {market.address}: data (0x\w+)",
+        ended.err,
+    )
+    assert said, ended.err
+    bare.send_as(ADDRESSES[3], market.address, said[1])
+    assert market.functions.parameter_setter().call() == found.steward
+
+
+def test_deploy__protocol_that_stands_and_is_handed_over__says_nothing(command, config, bare, target, standing):
+    path, market = standing
+    command("deploy", "-c", config, "--markets", path, *SPLIT, key=OWNER)
+    bare.act(ADDRESSES[3], market, "set_parameter_setter", load_deployment(target).steward)
+    again = command("check", "-c", config, key=KEYS[1])
+    assert again.code == 0, again
+
+
+MARKETS_REFUSED = {
+    "other market": (
+        '[markets.X.contracts]\nmarket = "0x{a}"',
+        "markets.SPX: missing, and the settings have this market",
+    ),
+    "too many": (
+        '[markets.SPX.contracts]\nmarket = "0x{a}"\n[markets.X.contracts]\nmarket = "0x{a}"',
+        "markets.X: is no market of the settings",
+    ),
+    "contract": (
+        '[markets.SPX.contracts]\nother = "0x{a}"',
+        "markets.SPX: binding options_market needs contracts.market",
+    ),
+    "no code": (
+        '[markets.SPX.contracts]\nmarket = "0x{a}"',
+        "markets.SPX.contracts.market = 0x{a}: no contract stands",
+    ),
+    "no Safe": (
+        '[markets.SPX]\nexecutor = "0x{b}"\ncontracts.market = "{m}"',
+        "markets.SPX.executor = 0x{b}: no contract",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MARKETS_REFUSED)
+def test_deploy__markets_file_is_not_of_these_settings__is_refused_before_anything_is_sent(
+    command, config, bare, standing, case
+):
+    path, market = standing
+    text, words = (part.format(a="11" * 20, b="22" * 20, m=market.address) for part in MARKETS_REFUSED[case])
+    path.write_text(text)
+    before = bare.transactions()
+    ended = command("deploy", "-c", config, "--markets", path, key=OWNER)
+    assert ended.code == EXIT_USAGE, ended
+    assert words in ended.err
+    assert bare.transactions() == before
+
+
+# Cut short
+
+
+class CutShort(Exception):
+    """The process ends here."""
+
+
+class Line:
+    """The way to the endpoint, cut before or after one `eth_sendRawTransaction`."""
+
+    def __init__(self, request, at, *, after):
+        self.request, self.at, self.after, self.sent = request, at, after, 0
+
+    def __call__(self, method, params):
+        if method != "eth_sendRawTransaction":
+            return self.request(method, params)
+        self.sent += 1
+        if self.sent == self.at and not self.after:
+            raise CutShort
+        answer = self.request(method, params)
+        if self.sent == self.at and self.after:
+            raise CutShort
+        return answer
+
+
+def run_deploy(monkeypatch, config, target, *, at=0, after=False, asked=None):
+    """Deploy in this process; raise CutShort at the `at`th transaction."""
+    connect = Deployer.connect.__func__
+
+    def cut(cls, *arguments):
+        deployer = connect(cls, *arguments)
+        provider = deployer.web3.provider
+        provider.make_request = Line(provider.make_request, at, after=after)
+        return deployer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Deployer, "connect", classmethod(cut))
+        settings = load_settings(config, {})
+        return deploy(settings, Secrets(SecretStr(OWNER)), {MARKET: PROTOCOL}, target, asked or Asked(), lambda _: None)
+
+
+@pytest.fixture
+def undisturbed(bare, config, tmp_path, monkeypatch):
+    """What a run that nothing disturbs ends in: the file, and the transactions it took."""
+    snapshot, before = bare.ask("evm_snapshot"), bare.transactions()
+    run_deploy(monkeypatch, config, tmp_path / "undisturbed.json")
+    took = bare.transactions() - before
+    assert bare.ask("evm_revert", snapshot)
+    return (tmp_path / "undisturbed.json").read_text(), took
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before sending", "after sending"])
+def test_deploy__cut_short_at_every_transaction__ends_the_same_with_no_step_twice(
+    bare, config, target, monkeypatch, undisturbed, after
+):
+    text, took = undisturbed
+    assert took > 12
+    start = bare.transactions()
+    for at in range(1, took + 1):
+        snapshot = bare.ask("evm_snapshot")
+        with pytest.raises(CutShort):
+            run_deploy(monkeypatch, config, target, at=at, after=after)
+        assert not target.exists()
+        run_deploy(monkeypatch, config, target)
+        assert target.read_text() == text
+        assert bare.transactions() - start == took
+        assert bare.ask("evm_revert", snapshot)
+        target.unlink()
+
+
+def test_deploy__cut_short_again_and_again__ends_the_same_with_no_step_twice(
+    bare, config, target, monkeypatch, undisturbed
+):
+    text, took = undisturbed
+    start, cuts = bare.transactions(), 0
+    while True:
+        try:
+            run_deploy(monkeypatch, config, target, at=1, after=cuts % 3 > 0)
+        except CutShort:
+            cuts += 1
+        else:
+            break
+    assert cuts > took
+    assert target.read_text() == text
+    assert bare.transactions() - start == took
+
+
+def test_deploy__signed_but_still_in_the_pool__is_replaced_under_its_own_nonce(
+    bare, config, target, monkeypatch, undisturbed
+):
+    _, took = undisturbed
+    start = bare.transactions()
+    bare.ask("evm_setAutomine", False)
+    with pytest.raises(CutShort):
+        run_deploy(monkeypatch, config, target, at=1, after=True)
+    with pytest.raises(CutShort):
+        run_deploy(monkeypatch, config, target, at=1, after=True)
+    assert (bare.transactions(), int(bare.ask("txpool_status")["pending"], 16)) == (start, 1)
+    bare.ask("evm_setAutomine", True)
+    bare.ask("evm_mine")
+    run_deploy(monkeypatch, config, target)
+    assert bare.transactions() - start == took
+
+
+def test_deploy__nonce_was_taken_by_another_transaction__makes_the_step_under_a_new_one(
+    bare, config, target, monkeypatch
+):
+    with pytest.raises(CutShort):
+        run_deploy(monkeypatch, config, target, at=3)
+    bare.send_as(bare.deployer.address, ADDRESSES[3], "0x")
+    run_deploy(monkeypatch, config, target)
+    assert trial_of(bare, load_deployment(target))["market"].functions.price().call()[0] == 1_000 * 10**8
+
+
+def test_deploy__cut_short_after_the_file_was_written__removes_the_notes_and_sends_nothing(
+    bare, config, target, monkeypatch, undisturbed
+):
+    def cut(_):
+        raise CutShort
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "end", cut)
+        with pytest.raises(CutShort):
+            run_deploy(monkeypatch, config, target)
+    before = bare.transactions()
+    run_deploy(monkeypatch, config, target)
+    assert bare.transactions() == before
+    assert target.read_text() == undisturbed[0]
+    assert [path.name for path in target.parent.glob("deployment.json*")] == ["deployment.json"]
+
+
+def test_deploy__taken_up_with_other_arguments__is_refused_and_names_them(bare, config, target, monkeypatch, command):
+    with pytest.raises(CutShort):
+        run_deploy(monkeypatch, config, target, at=4)
+    before = bare.transactions()
+    ended = command("deploy", "-c", config, "--price", 2, key=OWNER)
+    assert ended.code == EXIT_USAGE
+    assert "was begun with --price 1000.0, now it is 2.0" in ended.err
+    assert bare.transactions() == before
+
+
+async def test_deploy__killed_by_a_signal__goes_on_when_started_again(bare, config, target, undisturbed):
+    text, took = undisturbed
+    start = bare.transactions()
+    for at, forwards in ((1, True), (4, False), (2, True), (3, False)):
+        assert await run_until_killed(bare, config, at, forwards=forwards)
+        assert not target.exists()
+    assert not await run_until_killed(bare, config, 0, forwards=True)
+    assert bare.transactions() - start == took
+    assert target.read_text() == text
+
+
+async def run_until_killed(bare, config, at, *, forwards):
+    """Run `keeper deploy` as a process, killed at its `at`th transaction, which reaches the chain or does not.
+
+    Returns whether it was killed; it must have ended well otherwise.
+    """
+    from trials import environment, http_server, start_python
+
+    sent, process = 0, None
+
+    async def answer(request):
+        nonlocal sent
+        body = await request.json()
+        sent += body["method"] == "eth_sendRawTransaction"
+        last = body["method"] == "eth_sendRawTransaction" and sent == at
+        if last and not forwards:
+            process.kill()
+        async with ClientSession() as session, session.post(bare.url, json=body) as answered:
+            reply = await answered.json()
+        if last:
+            process.kill()
+        return web.json_response(reply)
+
+    async with http_server(answer) as url:
+        variables = environment(OWNER, KEEPER_RPC_URL=url)
+        process = await start_python("-m", "keeper", "deploy", "-c", str(config), cwd=config.parent, env=variables)
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode in {0, -9}, errors
+    return process.returncode == -9
+
+
+# What is refused
+
+
+def test_deploy__file_exists__is_refused_before_anything_is_sent(command, config, bare, target):
     target.write_text("precious")
-    before = transactions(trial)
+    before = bare.transactions()
     ended = command("deploy", "-c", config, key=OWNER)
     assert ended.code == EXIT_USAGE
     assert "exists; --force replaces it" in ended.err
     assert target.read_text() == "precious"
-    assert transactions(trial) == before
+    assert bare.transactions() == before
 
 
-def test_deploy__file_exists_and_force__replaces_it(command, config, tmp_path):
-    target = tmp_path / "deployment.json"
+def test_deploy__file_exists_and_force__replaces_it(command, config, target):
     target.write_text("stale")
     assert command("deploy", "-c", config, "--force", key=OWNER).code == 0
     assert json.loads(target.read_text())["chain_id"] == CHAIN_ID
 
 
 REFUSED = {
-    "keeper": (("--keeper", "0x1234"), "--keeper 0x1234: must be an address"),
+    "signer": (("--signer", "0x1234"), "--signer 0x1234: must be an address"),
+    "zero signer": (("--signer", "0x" + "00" * 20), "must be an address"),
+    "signer twice": (
+        ("--signer", ADDRESSES[1], "--signer", ADDRESSES[1].lower()),
+        "--signer: an address is given tw",
+    ),
     "guardian": (("--guardian", "alice"), "--guardian alice: must be an address"),
-    "price_zero": (("--price", "0"), "--price 0: must be above 0"),
-    "price_nan": (("--price", "nan"), "--price nan: must be above 0"),
+    "governance": (("--governance", ADDRESSES[1][:-1]), "must be an address"),
+    "threshold": (("--threshold", 2), "--threshold 2: must be in 1..1, the number of signers"),
+    "no threshold": (("--threshold", 0), "--threshold 0: must be in 1..1, the number of signers"),
+    "price zero": (("--price", "0"), "--price 0: must be above 0"),
+    "price nan": (("--price", "nan"), "--price nan: must be above 0"),
     "policies": (("--policies", "nowhere.toml"), "nowhere.toml: cannot be read"),
+    "markets": (("--markets", "nowhere.toml"), "nowhere.toml: cannot be read"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_deploy__argument_is_wrong__is_refused_before_anything_is_sent(command, config, trial, tmp_path, case):
+def test_deploy__argument_is_wrong__is_refused_before_anything_is_sent(command, config, bare, target, case):
     arguments, words = REFUSED[case]
-    before = transactions(trial)
+    before = bare.transactions()
     ended = command("deploy", "-c", config, *arguments, key=OWNER)
     assert ended.code == EXIT_USAGE, ended
     assert words in ended.err
-    assert transactions(trial) == before
-    assert not (tmp_path / "deployment.json").exists()
+    assert bare.transactions() == before
+    assert not target.exists()
 
 
-def test_deploy__folder_of_the_file_missing__is_refused_before_anything_is_sent(command, trial, tmp_path):
-    config = write_settings(tmp_path, trial, deployment=f'"{tmp_path / "none" / "deployment.json"}"')
-    before = transactions(trial)
+def test_deploy__policies_without_a_start__cannot_put_up_a_trial(command, config, bare, tmp_path):
+    text = (PACKAGE / "policies" / "options_market.toml").read_text()
+    path = tmp_path / "policies.toml"
+    path.write_text(text.replace("ramp_seconds = 21_600\n", "").replace("initial = 500\n", ""))
+    ended = command("deploy", "-c", config, "--policies", path, key=OWNER)
+    assert ended.code == EXIT_USAGE
+    assert "a trial market needs ramp_seconds, limits.liquidation_penalty.initial" in ended.err
+    assert bare.transactions() == 0
+
+
+def test_deploy__folder_of_the_file_missing__is_refused_before_anything_is_sent(command, bare, tmp_path):
+    config = settings_file(tmp_path, bare.url, deployment=f'"{tmp_path / "none" / "deployment.json"}"')
+    before = bare.transactions()
     ended = command("deploy", "-c", config, key=OWNER)
     assert ended.code == EXIT_USAGE
     assert "cannot be written" in ended.err
-    assert transactions(trial) == before
+    assert bare.transactions() == before
 
 
 def test_deploy__without_a_key__exits_2(command, config):
@@ -116,53 +460,50 @@ def test_deploy__without_a_key__exits_2(command, config):
     assert "KEEPER_PRIVATE_KEY" in ended.err
 
 
-def test_deploy__endpoint_of_another_chain__exits_1_and_names_both(command, trial, tmp_path):
-    config = write_settings(tmp_path, trial, chain_id=5)
-    ended = command("deploy", "-c", config, "--force", key=OWNER)
+def test_deploy__endpoint_of_another_chain__exits_1_and_names_both(command, bare, tmp_path):
+    config = settings_file(tmp_path, bare.url, chain_id="5")
+    ended = command("deploy", "-c", config, key=OWNER)
     assert ended.code == EXIT_FAILED
     assert f"serves chain {CHAIN_ID}, chain.chain_id is 5" in ended.err
 
 
 def test_deploy__endpoint_down__exits_1_without_its_credentials(command, config):
-    ended = command(
-        "deploy", "-c", config, key=OWNER, KEEPER_RPC_URL=f"http://u:hunter2@127.0.0.1:{closed_port()}/apikey-1234"
-    )
+    url = f"http://u:hunter2@127.0.0.1:{closed_port()}/apikey-1234"
+    ended = command("deploy", "-c", config, key=OWNER, KEEPER_RPC_URL=url)
     assert ended.code == EXIT_FAILED
     assert "Traceback" not in ended.err
     assert not any(secret in ended.out + ended.err for secret in ("hunter2", "apikey-1234", OWNER[2:]))
 
 
-def test_deploy__account_without_money__names_the_step_and_writes_no_file(command, config, trial, tmp_path):
-    trial.ask("anvil_setBalance", trial.deployer.address, "0x0")
+def test_deploy__account_without_money__names_the_step_and_writes_no_file(command, config, bare, target):
+    bare.ask("anvil_setBalance", bare.deployer.address, "0x0")
     ended = command("deploy", "-c", config, key=OWNER)
     assert ended.code == EXIT_FAILED
     assert "deploy collateral_token: " in ended.err
-    assert not (tmp_path / "deployment.json").exists()
+    assert not target.exists()
 
 
-def test_deploy_on__start_value_outside_the_corridor__names_the_step(trial):
-    protocol = load_protocol("options_market", DEFAULT_SETTINGS)
-    policies = load_policies(protocol)
-    limits = policies.limits["spot_shock_up"].model_copy(update={"initial": 5_000})
-    wrong = policies.model_copy(update={"limits": policies.limits | {"spot_shock_up": limits}})
-    deployer = Deployer.connect(trial.url, SecretStr(OWNER), CHAIN_ID, lambda _: None)
-    with pytest.raises(DeployError, match="activate: "):
-        deploy_on(deployer, {MARKET: protocol}, {MARKET: wrong}, 1_000.0)
+def test_deploy__corridor_that_excludes_a_live_value__names_step_and_rule(command, config, tmp_path, standing):
+    text = (PACKAGE / "policies" / "options_market.toml").read_text()
+    path = tmp_path / "policies.toml"
+    path.write_text(text.replace("initial = 500\nminimum = 100", "minimum = 501"))
+    ended = command("deploy", "-c", config, "--policies", path, "--markets", standing[0], key=OWNER)
+    assert ended.code == EXIT_FAILED
+    assert "SPX: put the policy into force: " in ended.err
+    assert "parameter 5: below corridor" in ended.err
 
 
-def test_deploy_on__endpoint_goes_away_midway__names_the_step_without_the_url(trial):
-    protocol = load_protocol("options_market", DEFAULT_SETTINGS)
-    policies = load_policies(protocol)
+def test_deploy__endpoint_goes_away_midway__names_the_step_without_the_url(bare):
     steps = []
 
     def cut_the_line(step):
         steps.append(step)
-        if step == "deploy price_feed":
+        if step.endswith("deploy price_feed"):
             deployer.web3.provider.endpoint_uri = f"http://u:hunter2@127.0.0.1:{closed_port()}/apikey-1234"
 
-    deployer = Deployer.connect(trial.url, SecretStr(OWNER), CHAIN_ID, cut_the_line)
-    with pytest.raises(DeployError, match="deploy price_feed: ") as caught:
-        deploy_on(deployer, {MARKET: protocol}, {MARKET: policies}, 1_000.0)
-    assert steps == ["deploy collateral_token", "deploy price_feed"]
+    deployer = Deployer.connect(bare.url, SecretStr(OWNER), CHAIN_ID, cut_the_line)
+    with pytest.raises(DeployError, match="SPX: deploy price_feed: ") as caught:
+        deploy_on(deployer, {MARKET: PROTOCOL}, {MARKET: POLICIES}, 1_000.0)
+    assert steps == ["SPX: deploy collateral_token", "SPX: deploy price_feed"]
     assert not any(secret in str(caught.value) for secret in ("hunter2", "apikey-1234"))
     assert caught.value.__cause__ is None

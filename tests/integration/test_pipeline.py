@@ -282,7 +282,7 @@ async def test_tick__oracle_diverges_after_a_tightening__keeps_the_tighter_value
 async def test_tick__governance_changed_the_market_behind_the_steward__is_an_incident_without_rollback(trial, tmp_path):
     async with keeper_of(trial, tmp_path, CALM) as keeper:
         await decide(keeper, trial)
-        trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        trial.set_behind_the_steward("set_parameters", [*trial.parameters()[:5], 400])
         assert isinstance(await decide(keeper, trial), NoChange)
         await decide(keeper, trial)
         told = await rows(keeper, EntryKind.INCIDENT)
@@ -313,7 +313,7 @@ async def test_tick__another_keeper_changed_the_market_through_the_steward__is_a
 async def test_tick__governance_records_its_own_change__is_told_accounted_for_and_may_be_restored(trial, tmp_path):
     async with keeper_of(trial, tmp_path, CALM) as keeper:
         await decide(keeper, trial)
-        trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        trial.set_behind_the_steward("set_parameters", [*trial.parameters()[:5], 400])
         trial.deployer.send(trial.steward, "rebase", keccak(text=MARKET))
         await decide(keeper, trial)
         told = await rows(keeper, EntryKind.INCIDENT)
@@ -546,7 +546,7 @@ async def test_tick__another_process_rolled_back_on_the_same_journal__is_no_fore
         assert isinstance(await decide(keeper, trial), NoChange)
         assert await incidents(keeper) == []
         assert keeper.pipelines[0].memory.promise == Promise(2, before, before)
-        trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        trial.set_behind_the_steward("set_parameters", [*trial.parameters()[:5], 400])
         await decide(keeper, trial)
         assert await incidents(keeper) == [IncidentKind.FOREIGN_CHANGE]
         assert (await audited(keeper, trial)).chain == Agreement(own=2, foreign=0, before=0)

@@ -229,7 +229,7 @@ async def test_execute__foreign_transaction_of_the_key_pending__is_in_flight(tri
 
 async def test_execute__state_changed_before_it_was_mined__is_failed_with_the_stewards_reason(trial, tmp_path):
     async with wired(trial, tmp_path) as keeper:
-        keeper.rpc.before = lambda _: trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        keeper.rpc.before = lambda _: trial.set_behind_the_steward("set_parameters", [*trial.parameters()[:5], 400])
         failed = await decide(keeper, trial)
     assert isinstance(failed, Failed)
     assert failed.detail == "reverted: risk_steward: state has changed"
@@ -239,7 +239,7 @@ async def test_execute__state_changed_before_it_was_mined__is_failed_with_the_st
 
 async def test_execute__reverted_attempt__does_not_block_the_next_one(trial, tmp_path):
     async with wired(trial, tmp_path) as keeper:
-        keeper.rpc.before = lambda _: trial.set_behind_the_steward("set_liquidation_penalty", 400)
+        keeper.rpc.before = lambda _: trial.set_behind_the_steward("set_parameters", [*trial.parameters()[:5], 400])
         assert isinstance(await decide(keeper, trial), Failed)
         keeper.rpc.before = None
         assert isinstance(await decide(keeper, trial), Applied)

@@ -18,6 +18,7 @@ from config.schema import ProposeSettings
 from keeper.assess import assess
 from keeper.guard import LARGEST_MOVE, review, review_forecast
 from keeper.journal import MESSAGES
+from keeper.limits import FULL, verdict
 from keeper.messages import Change, NoChange, Preflight, Proposal, Reason, body, canonical, digest, parse
 from keeper.propose import parameter_targets, propose, rollback
 from models.forecaster import DAY, Tail
@@ -25,21 +26,23 @@ from models.market import Snapshot
 
 SETTINGS = ProposeSettings()
 MOVES = st.floats(1e-6, 0.3)
-SHOCKS, LIQUIDATION = (0, 1, 2), (3, 4)
+SHOCKS, LIQUIDATION, PENALTY = (0, 1, 2), (3, 4), (5,)
 MAINTENANCE, THRESHOLD = 3, 4
+NAMES = [parameter.name for parameter in binding().parameters]
+WINDOW = 1_000
+EPOCH = NOW // WINDOW * WINDOW
 
 
 @st.composite
 def bindings(draw):
-    """The reference binding with scale, direction and coupling of its parameters redrawn."""
+    """The reference binding with scale and direction of its parameters redrawn."""
     rows = list(binding().parameters)
-    one_group = draw(st.booleans())
-    for group in ([0], [1], [2], [3, 4], [5]):
-        scale = draw(st.sampled_from([100, 10_000, 10**6, 10**18]))
-        tightening = draw(st.sampled_from(["up", "down"]))
-        for index in group:
-            name = "liquidation" if index in LIQUIDATION else "shocks" if one_group and index in SHOCKS else None
-            changed = {"scale": scale, "tightening": tightening, "group": name}
+    for together in ([0], [1], [2], [3, 4], [5]):
+        changed = {
+            "scale": draw(st.sampled_from([100, 10_000, 10**6, 10**18])),
+            "tightening": draw(st.sampled_from(["up", "down"])),
+        }
+        for index in together:
             rows[index] = rows[index].model_copy(update=changed)
     return binding().model_copy(update={"parameters": rows})
 
@@ -56,14 +59,26 @@ def assessments(draw):
 
 
 @st.composite
+def couplings(draw):
+    """The groups of a market, and the mask of each parameter's."""
+    shocks = draw(st.sampled_from([(SHOCKS,), ((0,), (1,), (2,)), ((0, 2), (1,))]))
+    groups = (*shocks, LIQUIDATION, PENALTY)
+    masks = {index: sum(1 << other for other in group) for group in groups for index in group}
+    return {index: mask if draw(st.booleans()) or mask.bit_count() > 1 else 0 for index, mask in masks.items()}
+
+
+@st.composite
 def states(draw, targets, *, admissible=False):
     """Live states around the targets, with any limits; admissible ones have every corridor hold value and target."""
+    masks = draw(couplings())
     parameters = []
     for row in market_state().parameters:
         target = targets.get(row.id, 500)
         value = draw(st.integers(0, 2 * target + 10))
         inside = min(value, target), max(value, target)
-        steps = st.integers(0, 2 * abs(target - value) + 2)
+        relative = draw(st.booleans())
+        steps = st.integers(0, 20_000 if relative else 2 * abs(target - value) + 2)
+        used = draw(st.integers(0, FULL))
         parameters.append(
             replace(
                 row,
@@ -72,13 +87,27 @@ def states(draw, targets, *, admissible=False):
                 maximum=inside[1] + draw(st.integers(0, 10**20)) if admissible else draw(st.integers(0, 3 * target)),
                 max_step_up=draw(steps),
                 max_step_down=draw(steps),
+                relative=relative,
                 cooldown=draw(st.integers(0, 100)),
-                changed_at=draw(st.just(0) | st.integers(NOW - 110, NOW)),
+                changed_at=draw(st.just(0) | st.integers(NOW - 110, NOW) | st.integers(EPOCH - 2 * WINDOW, NOW)),
+                drift_budget=draw(st.integers(0, 2 * abs(target - value) + 2)),
+                drift_window=draw(st.sampled_from([0, 0, WINDOW])),
+                drift_used=used,
+                drift_before=draw(st.integers(0, FULL - used)),
+                tightening_up=draw(st.booleans()),
+                notice=draw(st.sampled_from([0, 0, 500])),
+                coupled=masks[row.id],
             )
         )
     state = replace(market_state(), parameters=tuple(parameters))
     assume(not admissible or state.values[THRESHOLD] <= state.values[MAINTENANCE])
     return replace(state, last_good=state.values)
+
+
+def group_of(state, index: int) -> tuple[int, ...]:
+    """The ids that move with one, itself included."""
+    mask = state.parameters[index].coupled | 1 << index
+    return tuple(other for other in range(len(state.parameters)) if mask >> other & 1)
 
 
 @st.composite
@@ -100,40 +129,65 @@ def moves(proposal: Proposal, state):
 
 
 @given(decisions())
-def test_propose__any_market__stays_inside_every_step_limit_and_on_the_way_to_its_target(decision):
+def test_propose__any_market__stays_inside_every_limit_and_on_the_way_to_its_target(decision):
     state, _, outcome = decision
     assume(isinstance(outcome, Proposal))
     for row, moved, way in moves(outcome, state).values():
-        assert -row.max_step_down <= moved <= row.max_step_up
+        assert -_step(row, row.max_step_down) <= moved <= _step(row, row.max_step_up)
         assert min(0, way) <= moved <= max(0, way)
+        assert _within_budget(row, moved)
 
 
 @given(decisions())
 def test_propose__any_market__never_splits_a_group_and_always_changes_something(decision):
-    state, protocol, outcome = decision
+    state, _, outcome = decision
     assume(isinstance(outcome, Proposal))
     ids = [change.id for change in outcome.changes]
     assert all(low < high for low, high in pairwise(ids))
-    assert all(set(protocol.group_of(index)) <= set(ids) for index in ids)
+    assert all(set(group_of(state, index)) <= set(ids) for index in ids)
     assert [target.id for target in outcome.targets] == ids
     for index in ids:
-        assert any(outcome.values[i] != state.values[i] for i in protocol.group_of(index))
+        assert any(outcome.values[i] != state.values[i] for i in group_of(state, index))
 
 
 @given(decisions())
 def test_propose__any_market__moves_a_group_by_the_largest_common_share(decision):
-    state, protocol, outcome = decision
+    state, _, outcome = decision
     assume(isinstance(outcome, Proposal))
     found = moves(outcome, state)
-    for group in {protocol.group_of(index) for index in found}:
+    for group in {group_of(state, index) for index in found}:
         members = [found[index] for index in group]
         shares = [_limit(row, way) / abs(way) if way else Fraction(1) for row, _, way in members]
         share = min(Fraction(1), *shares)
         assert [moved for _, moved, _ in members] == [_towards_zero(share * way) for _, _, way in members]
 
 
+def _step(row, limit: int) -> int:
+    return row.value * limit // 10_000 if row.relative else limit
+
+
+def _shares_taken(row) -> int:
+    """Shares of the drift budget that count at NOW."""
+    if row.changed_at >= EPOCH:
+        return row.drift_used + row.drift_before
+    return row.drift_used if row.changed_at >= EPOCH - WINDOW else 0
+
+
+def _within_budget(row, moved: int) -> bool:
+    if not row.drift_window or not moved:
+        return True
+    return row.drift_budget > 0 and math.ceil(Fraction(abs(moved) * FULL, row.drift_budget)) <= FULL - _shares_taken(
+        row
+    )
+
+
 def _limit(row, way: int) -> Fraction:
-    return Fraction(row.max_step_up if way > 0 else row.max_step_down)
+    step = _step(row, row.max_step_up if way > 0 else row.max_step_down)
+    low, high = 0, step
+    while low < high:  # the largest move that the budget allows, by bisection
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _within_budget(row, middle) else (low, middle - 1)
+    return Fraction(low)
 
 
 def _towards_zero(number: Fraction) -> int:
@@ -142,27 +196,31 @@ def _towards_zero(number: Fraction) -> int:
 
 @given(decisions())
 def test_propose__any_market__leaves_a_cooling_group_alone(decision):
-    state, protocol, outcome = decision
+    state, _, outcome = decision
     assume(isinstance(outcome, Proposal))
     for change in outcome.changes:
-        for index in protocol.group_of(change.id):
+        for index in group_of(state, change.id):
             row = state.parameters[index]
             assert row.changed_at == 0 or row.changed_at + row.cooldown <= NOW
 
 
 @given(decisions(admissible=True))
-def test_propose__targets_inside_every_corridor__passes_the_guard_on_the_same_state(decision):
-    state, protocol, outcome = decision
-    assert isinstance(outcome, NoChange) or review(outcome, state, protocol, (), NOW) is None
+def test_propose__targets_inside_every_corridor__passes_the_guard_once_its_notice_is_over(decision):
+    state, _, outcome = decision
+    assume(isinstance(outcome, Proposal))
+    assert review(outcome, state, NAMES, (), NOW, NOW - 500) is None
+    at_once = verdict(outcome, state, NOW, None)
+    assert at_once is None or at_once[0] is Reason.NOT_ANNOUNCED
+    assert outcome.deadline - NOW == SETTINGS.deadline_seconds + (500 if at_once else 0)
 
 
 @given(decisions())
 def test_propose__target_outside_a_corridor__is_refused_whole(decision):
-    state, protocol, outcome = decision
+    state, _, outcome = decision
     assume(isinstance(outcome, Proposal))
     rows = {row.id: row for row in state.parameters}
     assume(any(not rows[t.id].minimum <= t.value <= rows[t.id].maximum for t in outcome.targets))
-    assert review(outcome, state, protocol, (), NOW).reason is Reason.OUTSIDE_CORRIDOR
+    assert review(outcome, state, NAMES, (), NOW, None).reason is Reason.OUTSIDE_CORRIDOR
 
 
 @given(st.data())
@@ -171,24 +229,29 @@ def test_review__any_proposal__passes_exactly_when_every_limit_is_kept(data):
     state = data.draw(states(parameter_targets(assessment(), protocol, SETTINGS), admissible=data.draw(st.booleans())))
     changes = []
     for row in state.parameters:
-        step = data.draw(st.integers(-row.max_step_down - 1, row.max_step_up + 1))
+        step = data.draw(st.integers(-_step(row, row.max_step_down) - 1, _step(row, row.max_step_up) + 1))
         if data.draw(st.sampled_from([True, True, True, False])):
-            changes.append((row.id, data.draw(st.sampled_from([row.value, row.value + step]))))
+            changes.append((row.id, data.draw(st.sampled_from([row.value, max(0, row.value + step)]))))
     proposal = tune(*changes, current=state.values)
-    assert (review(proposal, state, protocol, (), NOW) is None) == _admissible(changes, proposal.values, state)
+    announced_at = data.draw(st.sampled_from([None, NOW - 500, NOW - 499]))
+    passes = review(proposal, state, NAMES, (), NOW, announced_at) is None
+    assert passes == _admissible(changes, proposal.values, state, announced_at)
 
 
-def _admissible(changes, values, state) -> bool:
+def _admissible(changes, values, state, announced_at) -> bool:
     ids = {index for index, _ in changes}
-    whole = all(set(group) <= ids or not set(group) & ids for group in (SHOCKS, LIQUIDATION))
+    whole = all(set(group_of(state, index)) <= ids for index in ids)
     in_order = values[THRESHOLD] <= values[MAINTENANCE]
-    return whole and in_order and values != state.values and all(_kept(state.parameters[i], v) for i, v in changes)
+    kept = all(_kept(state.parameters[index], value, announced_at) for index, value in changes)
+    return whole and in_order and values != state.values and kept
 
 
-def _kept(row, value: int) -> bool:
-    step = row.value - row.max_step_down <= value <= row.value + row.max_step_up
+def _kept(row, value: int, announced_at: int | None) -> bool:
+    step = row.value - _step(row, row.max_step_down) <= value <= row.value + _step(row, row.max_step_up)
     rested = value == row.value or row.changed_at == 0 or row.changed_at + row.cooldown <= NOW
-    return row.minimum <= value <= row.maximum and step and rested
+    tightens = value > row.value if row.tightening_up else value < row.value
+    told = not (tightens and row.notice) or (announced_at is not None and announced_at + row.notice <= NOW)
+    return row.minimum <= value <= row.maximum and step and rested and told and _within_budget(row, value - row.value)
 
 
 @given(st.data())
@@ -208,8 +271,8 @@ def test_rollback__last_good_inside_every_corridor__passes_the_guard_whatever_st
     rows = tuple(replace(row, minimum=0, maximum=10**20) for row in state.parameters)
     state = replace(state, last_good=good, parameters=rows, paused=data.draw(st.booleans()))
     proposal = rollback(state, "a test", "0x00", NOW, 600)
-    assert review(proposal, state, binding(), {good}, NOW) is None
-    assert review(proposal, state, binding(), (), NOW).reason is Reason.NOT_LAST_GOOD
+    assert review(proposal, state, NAMES, {good}, NOW, None) is None
+    assert review(proposal, state, NAMES, (), NOW, None).reason is Reason.NOT_LAST_GOOD
 
 
 # Forecasts

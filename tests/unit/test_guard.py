@@ -24,12 +24,12 @@ from builders import (
     with_parameter,
 )
 
-from config.protocol import Protocol
-from keeper.guard import diverges, implausible, review, review_forecast, review_impact, review_inputs, trusted
+from keeper.guard import NOTICE, diverges, implausible, review, review_forecast, review_impact, review_inputs, trusted
+from keeper.limits import FULL, VETO, verdict
 from keeper.messages import Approved, Change, ProposalKind, Reason, Rejected
 from keeper.propose import rollback
 from models.forecaster import DAY, Tail
-from models.market import MarketState, ParameterState
+from models.market import Invariant, MarketState, ParameterState
 
 GOOD = (450, 550, 2_000, 6_300, 4_800, 500)
 NAN, INFINITY = math.nan, math.inf
@@ -40,23 +40,17 @@ def inputs(snap=None, used=None, **settings):
     return review_inputs(snap or snapshot(), used or {}, feeds(), guard_settings(**settings), NOW)
 
 
-def reviewed(proposal, state=None, *, protocol=None, now=NOW, once_applied=()):
-    return review(proposal, state or market_state(), protocol or binding(), once_applied, now)
+NAMES = [parameter.name for parameter in binding().parameters]
 
 
-def refused(verdict, reason: Reason, *words: str) -> bool:
-    assert isinstance(verdict, Rejected)
-    assert all(word in verdict.detail for word in words), verdict.detail
-    return verdict.reason is reason
+def reviewed(proposal, state=None, *, now=NOW, once_applied=(), announced_at=None):
+    return review(proposal, state or market_state(), NAMES, once_applied, now, announced_at)
 
 
-def variant(**changes) -> Protocol:
-    """The reference binding with fields of its parameters changed: `reversible={5: False}`."""
-    rows = [
-        row.model_copy(update={key: by_id[index] for key, by_id in changes.items() if index in by_id})
-        for index, row in enumerate(binding().parameters)
-    ]
-    return binding().model_copy(update={"parameters": rows})
+def refused(answer, reason: Reason, *words: str) -> bool:
+    assert isinstance(answer, Rejected)
+    assert all(word in answer.detail for word in words), answer.detail
+    return answer.reason is reason
 
 
 # Inputs
@@ -67,8 +61,8 @@ def test_inputs__fresh_plausible_and_agreeing__pass():
 
 
 def test_inputs__refusal__names_market_and_block_and_no_proposal():
-    verdict = inputs(snapshot(spot=None))
-    assert (verdict.market, verdict.block, verdict.proposal) == (MARKET, BLOCK, None)
+    answer = inputs(snapshot(spot=None))
+    assert (answer.market, answer.block, answer.proposal) == (MARKET, BLOCK, None)
 
 
 @pytest.mark.parametrize("missing", ["spot", "vol"])
@@ -81,8 +75,8 @@ def test_inputs__oracle_at_its_greatest_age__passes():
 
 
 def test_inputs__oracle_a_second_older__is_stale():
-    verdict = inputs(snapshot(market_state(oracle_updated_at=NOW - 3_601)))
-    assert refused(verdict, Reason.STALE_ORACLE, "3601 s old", "max_oracle_age_seconds is 3600")
+    answer = inputs(snapshot(market_state(oracle_updated_at=NOW - 3_601)))
+    assert refused(answer, Reason.STALE_ORACLE, "3601 s old", "max_oracle_age_seconds is 3600")
 
 
 @pytest.mark.parametrize("price", [0.0, -4_000.0])
@@ -124,8 +118,8 @@ def test_inputs__value_moved_as_far_as_may_be__passes(before):
 
 @pytest.mark.parametrize("before", [0.124, 0.501])
 def test_inputs__value_moved_further_than_allowed__jumped(before):
-    verdict = inputs(snapshot(vol=vol(0.25)), {"vix": vol(before)})
-    assert refused(verdict, Reason.FEED_JUMPED, "feed vix", "max_jump is 2")
+    answer = inputs(snapshot(vol=vol(0.25)), {"vix": vol(before)})
+    assert refused(answer, Reason.FEED_JUMPED, "feed vix", "max_jump is 2")
 
 
 def test_inputs__another_feeds_last_value__is_no_reference():
@@ -143,8 +137,8 @@ def test_inputs__spot_as_far_from_the_oracle_as_may_be__passes(price):
 
 @pytest.mark.parametrize("price", [3_799.0, 4_201.0])
 def test_inputs__spot_further_from_the_oracle__diverges(price):
-    verdict = inputs(snapshot(spot=spot(price)))
-    assert refused(verdict, Reason.FEED_DIVERGES, "feed spx", "the oracle 4000", "over 5.0%")
+    answer = inputs(snapshot(spot=spot(price)))
+    assert refused(answer, Reason.FEED_DIVERGES, "feed spx", "the oracle 4000", "over 5.0%")
 
 
 def test_inputs__vol__is_not_compared_with_the_oracle():
@@ -209,14 +203,14 @@ def test_forecast__none_though_bars_suffice__is_warming_up():
 
 @pytest.mark.parametrize("pair", [(NAN, 0.02), (-0.02, NAN), (-INFINITY, 0.02), (-0.02, INFINITY)])
 def test_forecast__published_not_finite__is_refused(pair):
-    verdict = review_forecast(forecast(published=pair), market_state(), 250, 250)
-    assert refused(verdict, Reason.MODEL_NOT_FINITE, "published margin")
+    answer = review_forecast(forecast(published=pair), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "published margin")
 
 
 @pytest.mark.parametrize("pair", [(0.0, 0.02), (-0.02, 0.0), (0.01, 0.02), (-0.02, -0.01), (0.02, -0.02)])
 def test_forecast__published_on_one_side_of_zero__is_refused(pair):
-    verdict = review_forecast(forecast(published=pair), market_state(), 250, 250)
-    assert refused(verdict, Reason.MODEL_NOT_FINITE, "does not enclose zero")
+    answer = review_forecast(forecast(published=pair), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "does not enclose zero")
 
 
 @pytest.mark.parametrize("pair", [(-10.0, 0.02), (-0.02, 10.0)])
@@ -226,20 +220,20 @@ def test_forecast__published_at_the_largest_believable_move__passes(pair):
 
 @pytest.mark.parametrize("pair", [(-10.01, 0.02), (-0.02, 10.01)])
 def test_forecast__published_beyond_any_believable_move__is_refused(pair):
-    verdict = review_forecast(forecast(published=pair), market_state(), 250, 250)
-    assert refused(verdict, Reason.MODEL_NOT_FINITE, "within +-10")
+    answer = review_forecast(forecast(published=pair), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "within +-10")
 
 
 @pytest.mark.parametrize("field", ["horizons", "iv_horizons"])
 @pytest.mark.parametrize("edge", [-1, 1])
 def test_forecast__quantile_beyond_any_believable_move__is_refused_and_one_at_the_edge_passes(field, edge):
-    def verdict(size):
+    def answer(size):
         wild = (*QUANTILES[:5], size) if edge > 0 else (-size, *QUANTILES[1:])
         row = Tail(wild, -0.03, 0.02) if field == "horizons" else wild
         return review_forecast(forecast(**{field: {DAY: row}}), market_state(), 250, 250)
 
-    assert verdict(10.0) is None
-    assert refused(verdict(10.01), Reason.MODEL_NOT_FINITE, "not within +-10")
+    assert answer(10.0) is None
+    assert refused(answer(10.01), Reason.MODEL_NOT_FINITE, "not within +-10")
 
 
 def test_forecast__tiny_margins_on_both_sides__pass():
@@ -251,22 +245,22 @@ def test_forecast__tiny_margins_on_both_sides__pass():
 def test_forecast__one_quantile_not_a_number__is_refused(field, place):
     spoilt = (*QUANTILES[:place], NAN, *QUANTILES[place + 1 :])
     row = Tail(spoilt, -0.03, 0.02) if field == "horizons" else spoilt
-    verdict = review_forecast(forecast(**{field: {DAY: row}}), market_state(), 250, 250)
-    assert refused(verdict, Reason.MODEL_NOT_FINITE, "a quantile at", "86400 s is not within +-10")
+    answer = review_forecast(forecast(**{field: {DAY: row}}), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "a quantile at", "86400 s is not within +-10")
 
 
 @pytest.mark.parametrize("shortfall", [(NAN, 0.02), (-0.03, INFINITY)])
 def test_forecast__expected_shortfall_not_finite__is_refused(shortfall):
-    verdict = review_forecast(forecast(horizons={DAY: Tail(QUANTILES, *shortfall)}), market_state(), 250, 250)
-    assert refused(verdict, Reason.MODEL_NOT_FINITE, "expected shortfall at 86400 s")
+    answer = review_forecast(forecast(horizons={DAY: Tail(QUANTILES, *shortfall)}), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "expected shortfall at 86400 s")
 
 
 @pytest.mark.parametrize("field", ["horizons", "iv_horizons"])
 def test_forecast__quantiles_out_of_order__is_refused(field):
     crossed = (*QUANTILES[:2], QUANTILES[3], QUANTILES[2], *QUANTILES[4:])
     row = Tail(crossed, -0.03, 0.02) if field == "horizons" else crossed
-    verdict = review_forecast(forecast(**{field: {DAY: row}}), market_state(), 250, 250)
-    assert refused(verdict, Reason.MODEL_NOT_FINITE, "not ascending")
+    answer = review_forecast(forecast(**{field: {DAY: row}}), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "not ascending")
 
 
 def test_forecast__equal_quantiles__pass():
@@ -283,8 +277,8 @@ def test_review__sound_proposal__passes():
 
 def test_review__refusal__carries_the_proposal():
     proposal = tune(*SHOCKS, sequence=3)
-    verdict = reviewed(proposal)
-    assert (verdict.proposal, verdict.market, verdict.block) == (proposal, MARKET, BLOCK)
+    answer = reviewed(proposal)
+    assert (answer.proposal, answer.market, answer.block) == (proposal, MARKET, BLOCK)
 
 
 def test_review__at_the_deadline__passes():
@@ -304,8 +298,9 @@ def test_review__other_state_hash__is_a_changed_state():
     assert refused(reviewed(tune(*SHOCKS), market_state(state_hash="0x" + "00" * 32)), Reason.STATE_CHANGED)
 
 
-def test_review__other_live_values__is_a_changed_state():
+def test_review__other_live_values_under_the_same_hash__is_a_changed_state_to_the_keeper_alone():
     live = market_state((401, *CALM_VALUES[1:]), state_hash=HASH)
+    assert verdict(tune(*SHOCKS), live, NOW, None) is None
     assert refused(reviewed(tune(*SHOCKS), live), Reason.STATE_CHANGED, "live is (401,")
 
 
@@ -319,10 +314,11 @@ def test_review__rollback_of_another_state__is_refused_too():
 
 
 def test_tune__paused__is_refused():
-    assert refused(reviewed(tune(*SHOCKS), market_state(paused=True)), Reason.PAUSED)
+    late = tune(*SHOCKS, deadline=NOW - 1)
+    assert refused(reviewed(late, market_state(paused=True)), Reason.PAUSED)
 
 
-@pytest.mark.parametrize("changes", [((5, 510), (5, 520)), (SHOCKS[1], SHOCKS[0], SHOCKS[2])])
+@pytest.mark.parametrize("changes", [((5, 510), (5, 520)), ((3, 6_100), (5, 510), (4, 4_600))])
 def test_tune__ids_repeated_or_out_of_order__are_not_ascending(changes):
     assert refused(reviewed(tune(*changes)), Reason.NOT_ASCENDING)
 
@@ -353,6 +349,14 @@ def test_tune__part_of_a_group__is_split(present):
     assert refused(reviewed(tune(*present)), Reason.GROUP_SPLIT, "spot_shock_up moves without")
 
 
+def test_tune__coupled_one_way__binds_only_the_one_that_says_so():
+    state = with_parameter(with_parameter(market_state(), 4, coupled=0), 5, coupled=0b110000)
+    assert reviewed(tune((4, 4_600)), state) is None
+    assert refused(
+        reviewed(tune((5, 520)), state), Reason.GROUP_SPLIT, "liquidation_penalty moves without liquidation_th"
+    )
+
+
 def test_tune__group_whole_though_one_stays_where_it_is__passes():
     assert reviewed(tune((0, 440), (1, 500), (2, 1_800))) is None
 
@@ -372,6 +376,11 @@ def test_tune__value_outside_the_corridor__is_refused(value):
     state = with_parameter(market_state(), 5, minimum=450, maximum=550)
     proposal = tune((5, value), targets=(Change(5, 500),))
     assert refused(reviewed(proposal, state), Reason.OUTSIDE_CORRIDOR, "value", "450..550")
+
+
+def test_tune__live_value_outside_the_corridor_named_as_it_is__is_refused_too():
+    state = with_parameter(market_state(), 4, minimum=4_501, coupled=0)
+    assert refused(reviewed(tune((4, 4_500), (5, 510)), state), Reason.OUTSIDE_CORRIDOR, "liquidation_threshold")
 
 
 @pytest.mark.parametrize("target", [99, 1_001])
@@ -397,6 +406,13 @@ def test_tune__step_one_unit_larger__is_refused(value):
     assert refused(reviewed(tune((5, value)), state), Reason.STEP_TOO_LARGE, f"500 to {value}", "+100/-70")
 
 
+@pytest.mark.parametrize(("value", "accepted"), [(520, True), (521, False), (489, True), (488, False)])
+def test_tune__relative_steps__are_basis_points_of_the_live_value_rounded_down(value, accepted):
+    state = with_parameter(market_state(), 5, relative=True, max_step_up=419, max_step_down=239)  # 20.95 up, 11.95 down
+    answer = reviewed(tune((5, value)), state)
+    assert answer is None if accepted else refused(answer, Reason.STEP_TOO_LARGE, "+20/-11")
+
+
 def test_tune__cooldown_just_over__passes():
     state = with_parameter(market_state(), 5, cooldown=3_600, changed_at=NOW - 3_600)
     assert reviewed(tune((5, 520)), state) is None
@@ -417,10 +433,58 @@ def test_tune__parameter_that_stays_while_its_group_moves__may_be_cooling_down()
     assert reviewed(tune((0, 440), (1, 500), (2, 1_900)), state) is None
 
 
+WEEK = 604_800
+EPOCH = NOW // WEEK * WEEK
+
+
+def drifting(**state):
+    """Parameter 5 with a budget of 60 units a week."""
+    return with_parameter(market_state(), 5, cooldown=0, drift_budget=60, drift_window=WEEK, **state)
+
+
+@pytest.mark.parametrize("value", [560, 440])
+def test_tune__whole_drift_budget_at_once__passes(value):
+    assert reviewed(tune((5, value)), drifting()) is None
+
+
+@pytest.mark.parametrize("value", [561, 439])
+def test_tune__a_unit_more_than_the_drift_budget__is_refused(value):
+    assert refused(reviewed(tune((5, value)), drifting()), Reason.DRIFT_EXHAUSTED, "60 of 60 in 604800 s are left")
+
+
+@pytest.mark.parametrize(("value", "accepted"), [(510, True), (511, False)])
+def test_tune__share_used_in_this_epoch_and_the_one_before__counts(value, accepted):
+    state = drifting(changed_at=EPOCH, drift_used=FULL // 2, drift_before=FULL // 3)
+    answer = reviewed(tune((5, value)), state)
+    assert answer is None if accepted else refused(answer, Reason.DRIFT_EXHAUSTED, "10 of 60")
+
+
+@pytest.mark.parametrize(("value", "accepted"), [(530, True), (531, False)])
+def test_tune__share_used_in_the_last_epoch__counts_and_the_one_before_it_no_more(value, accepted):
+    state = drifting(changed_at=EPOCH - 1, drift_used=FULL // 2, drift_before=FULL // 3)
+    answer = reviewed(tune((5, value)), state)
+    assert answer is None if accepted else refused(answer, Reason.DRIFT_EXHAUSTED, "30 of 60")
+
+
+def test_tune__budget_spent_two_epochs_ago__is_whole_again():
+    state = drifting(changed_at=EPOCH - WEEK - 1, drift_used=FULL, drift_before=0)
+    assert reviewed(tune((5, 560)), state) is None
+
+
+def test_tune__budget_of_nothing__allows_no_move():
+    state = with_parameter(market_state(), 5, drift_budget=0, drift_window=WEEK)
+    assert refused(reviewed(tune((5, 501)), state), Reason.DRIFT_EXHAUSTED, "0 of 0")
+
+
+def test_tune__without_a_window__drifts_without_limit():
+    state = with_parameter(market_state(), 5, drift_budget=0, drift_window=0, drift_used=FULL)
+    assert reviewed(tune((5, 600)), state) is None
+
+
 def test_tune__invariant_broken__is_refused():
     state = with_parameter(market_state(), 4, max_step_up=9_000)
-    verdict = reviewed(tune((3, 6_000), (4, 6_001)), state)
-    assert refused(verdict, Reason.INVARIANT_BROKEN, "liquidation_threshold 6001", "maintenance_factor 6000")
+    answer = reviewed(tune((3, 6_000), (4, 6_001)), state)
+    assert refused(answer, Reason.INVARIANT_BROKEN, "liquidation_threshold 6001", "maintenance_factor 6000")
 
 
 def test_tune__invariant_at_equality__passes():
@@ -428,12 +492,66 @@ def test_tune__invariant_at_equality__passes():
     assert reviewed(tune((3, 6_000), (4, 6_000)), state) is None
 
 
+@pytest.mark.parametrize(("value", "accepted"), [(600, True), (601, False)])
+def test_tune__invariant_with_factors__weighs_both_sides(value, accepted):
+    state = market_state(invariants=(Invariant(5, 15, 4, 2),))  # 15 x penalty may not exceed 2 x threshold
+    answer = reviewed(tune((5, value)), with_parameter(state, 5, max_step_up=200))
+    words = f"liquidation_penalty {value} x 15 must not exceed liquidation_threshold 4500 x 2"
+    assert answer is None if accepted else refused(answer, Reason.INVARIANT_BROKEN, words)
+
+
+# Notice
+
+ANNOUNCED = with_parameter(market_state(), 5, notice=3_600)
+
+
+def test_tune__tightening_with_notice_never_announced__is_refused():
+    assert refused(reviewed(tune((5, 520)), ANNOUNCED), Reason.NOT_ANNOUNCED, "3600 s before")
+
+
+def test_tune__notice_just_over__passes():
+    assert reviewed(tune((5, 520)), ANNOUNCED, announced_at=NOW - 3_600) is None
+
+
+def test_tune__a_second_of_notice_left__is_refused():
+    answer = reviewed(tune((5, 520)), ANNOUNCED, announced_at=NOW - 3_599)
+    assert refused(answer, Reason.NOTICE_RUNNING, "another 1 s of 3600 s")
+
+
+def test_tune__vetoed__is_refused():
+    assert refused(reviewed(tune((5, 520)), ANNOUNCED, announced_at=VETO), Reason.VETOED)
+
+
+def test_tune__loosening__needs_no_notice():
+    assert reviewed(tune((5, 480)), ANNOUNCED) is None
+
+
+def test_tune__lower_is_tighter__needs_its_notice_downwards():
+    state = with_parameter(ANNOUNCED, 5, tightening_up=False)
+    assert reviewed(tune((5, 520)), state) is None
+    assert refused(reviewed(tune((5, 480)), state), Reason.NOT_ANNOUNCED)
+
+
+def test_tune__several_notices__the_longest_of_what_tightens_counts():
+    state = with_parameter(with_parameter(ANNOUNCED, 3, notice=7_200), 4, notice=9_000)
+    changes = (3, 6_100), (4, 4_400), (5, 520)
+    assert refused(reviewed(tune(*changes), state, announced_at=NOW - 7_199), Reason.NOTICE_RUNNING, "7200 s")
+    assert reviewed(tune(*changes), state, announced_at=NOW - 7_200) is None
+
+
+@pytest.mark.parametrize("announced_at", [None, NOW, VETO])
+def test_tune__anything_else_wrong_with_it__is_said_before_the_notice(announced_at):
+    proposal = tune((5, 520), targets=(Change(5, 1_001),))
+    assert refused(reviewed(proposal, ANNOUNCED, announced_at=announced_at), Reason.OUTSIDE_CORRIDOR, "target")
+    assert verdict(proposal, ANNOUNCED, NOW, announced_at)[0] in NOTICE
+
+
 # Rolling back
 
 
-def rolled_back(state: MarketState | None = None, *, protocol=None, once_applied=frozenset({GOOD})):
+def rolled_back(state: MarketState | None = None, *, once_applied=frozenset({GOOD})):
     live = state or market_state(last_good=GOOD)
-    return reviewed(rollback(live, "a test", "0x00", NOW, 600), live, protocol=protocol, once_applied=once_applied)
+    return reviewed(rollback(live, "a test", "0x00", NOW, 600), live, once_applied=once_applied)
 
 
 def test_rollback__to_a_good_version_we_applied__passes():
@@ -451,6 +569,22 @@ def test_rollback__inside_cooldown_and_beyond_every_step__passes():
     assert rolled_back(state) is None
 
 
+def test_rollback__drift_budget_spent_and_notice_due__passes():
+    state = market_state(last_good=GOOD)
+    for index in range(6):
+        state = with_parameter(state, index, drift_window=WEEK, notice=WEEK)
+    assert rolled_back(state) is None
+
+
+def test_rollback__protocol_changed_behind_the_steward__is_refused():
+    state = market_state(last_good=GOOD, version_hash="0x" + "00" * 32)
+    assert refused(rolled_back(state), Reason.CHANGED_BEHIND, "not what the steward left")
+
+
+def test_tune__protocol_changed_behind_the_steward__passes_since_it_is_computed_for_what_is_live():
+    assert reviewed(tune(*SHOCKS), market_state(version_hash="0x" + "00" * 32)) is None
+
+
 def test_rollback__part_of_a_group__passes_since_the_rest_is_good_already():
     good = (410, *CALM_VALUES[1:])
     assert rolled_back(market_state(last_good=good), once_applied={good}) is None
@@ -463,8 +597,8 @@ def test_rollback__last_good_is_live__has_no_effect():
 def test_rollback__to_anything_but_the_last_good_version__is_refused():
     state = market_state(last_good=GOOD)
     other = tune((5, 510), kind=ProposalKind.ROLLBACK)
-    verdict = reviewed(other, state, once_applied={GOOD, other.values})
-    assert refused(verdict, Reason.NOT_LAST_GOOD, "is not the last good version")
+    answer = reviewed(other, state, once_applied={GOOD, other.values})
+    assert refused(answer, Reason.NOT_LAST_GOOD, "is not the last good version")
 
 
 def test_rollback__to_a_version_the_journal_never_saw__is_refused():
@@ -476,8 +610,8 @@ def test_rollback__change_of_an_unknown_id__is_refused(stray):
     state = market_state(last_good=GOOD)
     proposal = rollback(state, "", "", NOW, 600)
     changes = sorted([*proposal.changes, stray], key=lambda change: change.id)
-    verdict = reviewed(replace(proposal, changes=tuple(changes)), state, once_applied={GOOD})
-    assert refused(verdict, Reason.UNKNOWN_PARAMETER)
+    answer = reviewed(replace(proposal, changes=tuple(changes)), state, once_applied={GOOD})
+    assert refused(answer, Reason.UNKNOWN_PARAMETER)
 
 
 def test_rollback__same_id_twice__is_refused():
@@ -488,11 +622,16 @@ def test_rollback__same_id_twice__is_refused():
 
 
 def test_rollback__of_a_parameter_that_cannot_be_set_back__is_refused():
-    assert refused(rolled_back(protocol=variant(reversible={0: False})), Reason.NOT_LAST_GOOD, "spot_shock_up cannot")
+    state = with_parameter(market_state(last_good=GOOD), 0, reversible=False)
+    assert refused(rolled_back(state), Reason.IRREVERSIBLE, "spot_shock_up cannot be set back from 400 to 450")
 
 
 def test_rollback__irreversible_parameter_that_stays__passes():
-    assert rolled_back(protocol=variant(reversible={5: False})) is None
+    assert rolled_back(with_parameter(market_state(last_good=GOOD), 5, reversible=False)) is None
+
+
+def test_tune__irreversible_parameter__passes():
+    assert reviewed(tune((5, 520)), with_parameter(market_state(), 5, reversible=False)) is None
 
 
 @pytest.mark.parametrize("corridor", [{"minimum": 451}, {"maximum": 449}])
@@ -546,16 +685,16 @@ def test_impact__accounts_at_the_bound__is_approved():
 
 
 def test_impact__one_account_over_the_bound__is_too_large():
-    verdict = impact(1, newly_liquidatable=("0xa", "0xb"))
-    assert refused(verdict, Reason.IMPACT_TOO_LARGE, "2 accounts, bound 1: 0xa, 0xb")
-    assert verdict.proposal == tune(*SHOCKS)
+    answer = impact(1, newly_liquidatable=("0xa", "0xb"))
+    assert refused(answer, Reason.IMPACT_TOO_LARGE, "2 accounts, bound 1: 0xa, 0xb")
+    assert answer.proposal == tune(*SHOCKS)
 
 
 def test_impact__many_accounts__names_the_first_five():
     hit = tuple(f"0x{n}" for n in range(6))
-    verdict = impact(newly_liquidatable=hit)
-    assert refused(verdict, Reason.IMPACT_TOO_LARGE, "6 accounts")
-    assert verdict.detail.endswith("0x0, 0x1, 0x2, 0x3, 0x4, ...")
+    answer = impact(newly_liquidatable=hit)
+    assert refused(answer, Reason.IMPACT_TOO_LARGE, "6 accounts")
+    assert answer.detail.endswith("0x0, 0x1, 0x2, 0x3, 0x4, ...")
     assert impact(newly_liquidatable=hit[:5]).detail.endswith("0x3, 0x4")
 
 
@@ -563,10 +702,15 @@ def test_impact__many_accounts__names_the_first_five():
 
 
 def test_review__several_rules_broken__names_the_first_that_is_checked():
-    state = market_state(paused=True)
     proposal = tune((0, 9_999), deadline=NOW - 1, sequence=9, state_hash="0x")
-    assert refused(reviewed(proposal, state), Reason.EXPIRED)
-    assert refused(reviewed(replace(proposal, deadline=NOW), state), Reason.SEQUENCE_TAKEN)
+    assert refused(reviewed(proposal, market_state(paused=True)), Reason.PAUSED)
+    assert refused(reviewed(proposal), Reason.EXPIRED)
+    assert refused(reviewed(replace(proposal, deadline=NOW)), Reason.SEQUENCE_TAKEN)
+    assert refused(reviewed(replace(proposal, deadline=NOW, sequence=4)), Reason.STATE_CHANGED)
+
+
+def test_verdict__without_names__calls_a_parameter_by_its_id():
+    assert verdict(tune((5, 9_999)), market_state(), NOW, None)[1].startswith("parameter 5: value 9999")
 
 
 def test_review__state_with_fewer_parameters_than_the_binding__knows_only_its_own():

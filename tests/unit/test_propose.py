@@ -18,8 +18,10 @@ from builders import (
 )
 
 from config.schema import ProposeSettings
+from keeper.limits import FULL
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
 from keeper.propose import parameter_targets, propose, rollback, target_ratios
+from models.market import Invariant, MarketState
 
 SETTINGS = ProposeSettings()
 CALM_TARGETS = {0: 400, 1: 501, 2: 1_800, 3: 5_950, 4: 4_600}
@@ -33,6 +35,14 @@ def proposed(found=None, state=None, *, protocol=None, now=NOW, **settings):
 def wanting(vol_target: int, **changes):
     """An assessment whose target of shocked_vol is given; the other targets are calm."""
     return assessment(vol=vol(vol_target / 10_000 / 1.25), **changes)
+
+
+def coupled(masks: dict[int, int]) -> MarketState:
+    """The calm market with other couplings."""
+    state = market_state()
+    for index, mask in masks.items():
+        state = with_parameter(state, index, coupled=mask)
+    return state
 
 
 # Targets
@@ -153,10 +163,20 @@ def test_propose__two_groups_outside__are_one_proposal_in_id_order():
 
 
 def test_propose__groups_whose_ids_interleave__are_still_in_id_order():
-    coupled = {0: "a", 1: "b", 2: "a", 3: "b", 4: "b"}
-    rows = [row.model_copy(update={"group": coupled.get(index)}) for index, row in enumerate(binding().parameters)]
-    proposal = proposed(wanting(2_500, raw=(-0.05, 0.02)), protocol=binding().model_copy(update={"parameters": rows}))
+    state = coupled({0: 0b00101, 2: 0b00101, 1: 0b11010, 3: 0b11010, 4: 0b11010})
+    proposal = proposed(wanting(2_500, raw=(-0.05, 0.02)), state)
     assert [change.id for change in proposal.changes] == [0, 1, 2, 3, 4]
+
+
+def test_propose__coupling_chained_and_one_way__moves_all_that_are_linked():
+    proposal = proposed(wanting(2_500), coupled({0: 0, 1: 0b000001, 2: 0b000010}))
+    assert [change.id for change in proposal.changes] == [0, 1, 2]
+
+
+def test_propose__coupled_with_a_parameter_without_a_target__names_it_where_it_is():
+    proposal = proposed(wanting(2_500), coupled({2: 0b100111}))
+    assert proposal.changes[-1] == proposal.targets[-1] == Change(5, 500)
+    assert [change.id for change in proposal.changes] == [0, 1, 2, 5]
 
 
 # Steps
@@ -197,12 +217,11 @@ def test_propose__way_of_a_single_unit_up__is_held_to_the_limit_upwards():
 def test_propose__units_finer_than_a_float__still_takes_exactly_the_largest_step():
     limit = 10**17 + 1
     rows = [
-        row.model_copy(update={"scale": 10**18, "group": None}) if row.role == "shocked_vol" else row
-        for row in binding().parameters
+        row.model_copy(update={"scale": 10**18}) if row.role == "shocked_vol" else row for row in binding().parameters
     ]
-    state = with_parameter(market_state(), 2, value=10**17, max_step_up=limit, maximum=10**30)
+    state = with_parameter(coupled({0: 0b011, 1: 0b011, 2: 0}), 2, value=10**17, max_step_up=limit, maximum=10**30)
     protocol = binding().model_copy(update={"parameters": rows})
-    proposal = proposed(assessment(vol=vol(1.0)), replace(state), protocol=protocol)
+    proposal = proposed(assessment(vol=vol(1.0)), state, protocol=protocol)
     assert proposal.changes == (Change(2, 10**17 + limit),)
 
 
@@ -217,6 +236,76 @@ def test_propose__group_that_cannot_move__does_not_ride_along_with_one_that_can(
     state = with_parameter(market_state(), 2, max_step_up=0)
     proposal = proposed(wanting(3_000, raw=(-0.05, 0.02)), state)
     assert [change.id for change in proposal.changes] == [3, 4]
+
+
+def test_propose__relative_step__is_a_share_of_the_live_value():
+    state = with_parameter(market_state(), 2, relative=True, max_step_up=1_111)
+    assert proposed(wanting(3_000), state).changes[2] == Change(2, 1_800 + 199)
+
+
+# Drift
+
+WEEK = 604_800
+EPOCH = NOW // WEEK * WEEK
+
+
+def drifting(index: int, budget: int, **changes) -> MarketState:
+    """The calm market with a weekly drift budget on one parameter."""
+    return with_parameter(market_state(), index, drift_budget=budget, drift_window=WEEK, **changes)
+
+
+def test_propose__drift_budget_smaller_than_the_step__holds_all_of_the_group_to_its_share():
+    proposal = proposed(wanting(2_400, published=(-0.03, 0.02672)), drifting(2, 300))
+    assert [target.value for target in proposal.targets[:3]] == [616, 649, 2_400]
+    assert proposal.changes[:3] == (Change(0, 400 + 216 // 2), Change(1, 500 + 149 // 2), Change(2, 1_800 + 300))
+
+
+def test_propose__part_of_the_budget_used__moves_by_what_is_left():
+    state = drifting(2, 600, changed_at=EPOCH, cooldown=0, drift_used=FULL // 5, drift_before=FULL // 5)
+    assert proposed(wanting(2_400), state).changes[2] == Change(2, 1_800 + 360)
+
+
+def test_propose__way_back_down__uses_the_budget_too():
+    state = drifting(2, 100)
+    assert proposed(wanting(1_500), state).changes[2] == Change(2, 1_700)
+
+
+def test_propose__drift_budget_spent__says_of_which_and_for_how_long_at_least():
+    state = drifting(2, 600, changed_at=EPOCH, cooldown=0, drift_used=FULL)
+    outcome = proposed(wanting(2_400), state, now=EPOCH + WEEK - 5)
+    assert outcome.detail == (
+        "spot_shock_up+spot_shock_down+shocked_vol cannot move: "
+        "the drift budget of shocked_vol is spent for at least another 5 s"
+    )
+
+
+def test_propose__spent_budget_of_one_that_is_where_it_should_be__holds_nothing_up():
+    state = drifting(0, 600, changed_at=EPOCH, cooldown=0, drift_used=FULL)
+    assert proposed(wanting(2_400), state).changes[2] == Change(2, 2_400)
+
+
+# Invariants
+
+
+def test_propose__step_that_would_break_an_invariant_with_a_group_that_waits__stays_and_says_so():
+    state = replace(market_state(), invariants=(Invariant(2, 1, 3, 3),))  # shocked_vol <= 3 x maintenance_factor
+    state = with_parameter(with_parameter(state, 3, value=700), 3, changed_at=NOW - 1)
+    outcome = proposed(wanting(2_101), state)
+    assert "shocked_vol cannot move: shocked_vol would exceed what maintenance_factor allows" in outcome.detail
+    assert "maintenance_factor+liquidation_threshold cools down" in outcome.detail
+    assert proposed(wanting(2_100), state).changes[2] == Change(2, 2_100)
+
+
+def test_propose__invariant_of_a_group_that_stays__does_not_hold_up_the_other():
+    state = replace(market_state(), invariants=(Invariant(2, 1, 5, 5),))  # shocked_vol <= 5 x liquidation_penalty
+    proposal = proposed(wanting(2_501, raw=(-0.05, 0.02)), state)
+    assert [change.id for change in proposal.changes] == [3, 4]
+
+
+def test_propose__live_values_break_an_invariant__proposes_nothing_since_nothing_could_be_applied():
+    state = replace(market_state(), invariants=(Invariant(3, 1, 5, 1),))
+    outcome = proposed(wanting(2_400), state)
+    assert outcome.detail.endswith("maintenance_factor would exceed what liquidation_penalty allows")
 
 
 # Cooldown
@@ -261,6 +350,14 @@ def test_propose__proposal__is_bound_to_what_it_was_computed_from():
     assert (proposal.state_hash, proposal.block, proposal.current) == (HASH, BLOCK, CALM_VALUES)
     assert (proposal.inputs, proposal.model_id) == (digest(found), "ewma-fhs")
     assert proposal.deadline == NOW + 300
+
+
+@pytest.mark.parametrize(("target", "deadline"), [(2_500, NOW + 86_400 + 300), (1_500, NOW + 300)])
+def test_propose__tightening_with_notice__lives_until_its_notice_is_over_and_loosening_does_not(target, deadline):
+    state = with_parameter(market_state(), 2, notice=86_400)
+    proposal = proposed(wanting(target, published=(-0.0229, 0.0175)), state, deadline_seconds=300)
+    assert proposal.changes[2] == Change(2, target)
+    assert proposal.deadline == deadline
 
 
 def test_propose__because__tells_moves_and_their_cause_in_one_sentence():

@@ -1,89 +1,32 @@
-"""A TOML binding becomes exact calldata, the contract's answers become facts, and a wrong binding is refused."""
+"""A binding says what it means, and one that contradicts itself is refused with file, line, key and rule."""
+
+from fractions import Fraction
 
 import pytest
-from builders import CALM_VALUES, HASH
-from eth_abi import decode, encode
-from eth_utils import keccak, to_checksum_address
+from bindings import RICH, SHIPPED, built, loaded, refused, replaced
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.protocol import BindingError, BoundProtocol, word
-from chain.rpc import Refused
-from chain.steward import (
-    APPLIED,
-    APPLY,
-    APPLY_TYPES,
-    CALLS,
-    MARKET_STATE,
-    NO_DIGEST,
-    REBASED,
-    ROLLBACK,
-    ROLLBACK_TYPES,
-    ROLLED_BACK,
-    VIEW_TYPE,
-    StewardEvent,
-    StewardView,
-    apply_calldata,
-    change_filter,
-    market_id,
-    parse_event,
-    parse_view,
-    revert_reason,
-    role_call,
-    rollback_calldata,
-    view_call,
-)
-from config.errors import ConfigError
 from config.load import DEFAULT_SETTINGS, load_protocol
-from models.market import Account
+from config.protocol import exact_integer
 
-PROTOCOL = "0x" + "ab" * 20
-STEWARD = "0x" + "cd" * 20
-DIGEST = "0x" + "0d" * 32
-TEXT = (DEFAULT_SETTINGS.parent / "protocols" / "options_market.toml").read_text()
-UINTS = st.integers(0, 2**256 - 1)
 BINDING = load_protocol("options_market", DEFAULT_SETTINGS)
-BOUND = BoundProtocol(BINDING, PROTOCOL)
-
-
-def selector(signature: str) -> bytes:
-    return keccak(text=signature)[:4]
-
-
-def arguments(data: str, signature: str) -> tuple:
-    raw = bytes.fromhex(data[2:])
-    assert raw[:4] == selector(signature)
-    return decode(signature[signature.index("(") + 1 : -1].split(","), raw[4:])
-
-
-def words(*numbers: int) -> bytes:
-    return b"".join(number.to_bytes(32) for number in numbers)
+MODEL_SCALES = [1, 10**4, 10**18, 10**27]
 
 
 @pytest.fixture
-def load(tmp_path):
-    def load(*replacements: tuple[str, str]):
-        text = TEXT
-        for old, new in replacements:
-            assert old in text
-            text = text.replace(old, new, 1)
-        (tmp_path / "mine.toml").write_text(text)
-        return load_protocol("mine.toml", tmp_path / "keeper.toml")
-
-    return load
-
-
-@pytest.fixture
-def refusal(load):
-    def refusal(*replacements: tuple[str, str]) -> str:
-        with pytest.raises(ConfigError) as caught:
-            load(*replacements)
-        return str(caught.value)
+def refusal(tmp_path):
+    def refusal(*replacements: tuple[str, str], text: str = RICH) -> str:
+        return refused(replaced(text, *replacements), tmp_path)
 
     return refusal
 
 
-# The file
+def line_of(piece: str, text: str = RICH) -> int:
+    return next(number for number, line in enumerate(text.split("\n"), start=1) if piece in line)
+
+
+# What it says
 
 
 def test_binding__ids__are_positions_in_the_file():
@@ -94,345 +37,385 @@ def test_binding__groups__are_whole_ascending_and_alone_without_a_name():
     assert [BINDING.group_of(index) for index in range(6)] == [(0, 1), (0, 1), (2,), (3, 4), (3, 4), (5,)]
 
 
-def test_binding__two_parameters_without_a_group__are_not_coupled(load):
-    last = 'tightening = "up"\ngroup = "liquidation"\nrole = "maintenance_factor"'
-    other = 'tightening = "up"\ngroup = "liquidation"\nrole = "liquidation_threshold"'
-    loose = load(
-        (last, last.replace('group = "liquidation"\n', "")), (other, other.replace('group = "liquidation"\n', ""))
-    )
-    assert [loose.group_of(index) for index in (3, 4, 5)] == [(3,), (4,), (5,)]
+def test_binding__two_parameters_without_a_group__are_not_coupled():
+    loose = built(RICH, ('group = "ratios"\n', ""), ('group = "ratios"\n', ""))
+    assert [loose.group_of(index) for index in range(4)] == [(0,), (1,), (2,), (3,)]
 
 
-def test_binding__invariants__are_pairs_of_ids():
-    assert BINDING.ordered_pairs() == ((4, 3),)
+def test_binding__rich_file__loads_from_disk(tmp_path):
+    assert loaded(RICH, tmp_path) == built()
 
 
-def test_binding__parameter_named_twice__is_refused(refusal):
-    assert "must be unique, repeated: spot_shock_up" in refusal(('"spot_shock_down"', '"spot_shock_up"'))
+def test_binding__parameter__is_reversible_unless_it_says_otherwise():
+    assert [parameter.reversible for parameter in built().parameters] == [True, False, True, True]
 
 
-def test_binding__setter_of_an_unknown_parameter__is_refused(refusal):
-    assert "shock is not a parameter of this binding" in refusal(('"$shocked_vol"', '"$shock"'))
-
-
-def test_binding__invariant_on_an_unknown_parameter__is_refused(refusal):
-    message = refusal(("liquidation_threshold <=", "threshold <="))
-    assert "threshold is not a parameter of this binding (parameters: spot_shock_up," in message
-
-
-@pytest.mark.parametrize("invariant", ["a < b", "a <= b <= c", "a<=b", ""])
-def test_binding__invariant_in_another_form__is_refused(refusal, invariant):
-    message = refusal(("liquidation_threshold <= maintenance_factor", invariant))
-    assert "mine.toml:5: invariants.0 = " in message
-    assert "string should match pattern" in message
-
-
-def test_binding__parameter_without_a_setter__is_refused(refusal):
-    assert "parameter liquidation_penalty must be written by exactly one setter, not 0" in refusal(
-        ('args = ["$liquidation_penalty"]', "args = [5]"),
-    )
-
-
-def test_binding__parameter_with_two_setters__is_refused(refusal):
-    assert "parameter shocked_vol must be written by exactly one setter, not 2" in refusal(
-        ('args = ["$liquidation_penalty"]', 'args = ["$liquidation_penalty", "$shocked_vol"]'),
-    )
-
-
-def test_binding__argument_without_a_dollar__is_refused(refusal):
-    assert "setters.2.args.0." in refusal(('args = ["$liquidation_penalty"]', 'args = ["xliquidation_penalty"]'))
-
-
-def test_binding__group_of_which_only_some_have_a_role__is_refused(refusal):
-    message = refusal(('role = "spot_shock_down"\n', ""))
-    assert "group shocks moves together, so all of its parameters need a role, or none" in message
-
-
-def test_binding__group_of_which_none_has_a_role__is_valid(load):
-    load(('role = "maintenance_factor"\n', ""), ('role = "liquidation_threshold"\n', ""))
+# Scales
 
 
 @pytest.mark.parametrize(
-    "member", ["address", "equity", "initial_margin", "maintenance_margin", "liquidation_margin", "liquidatable"]
+    ("written", "scale"),
+    [("10_000", 10**4), ("1e4", 10**4), ("1e18", 10**18), ('"1e27"', 10**27), ("1e27", 10**27), ("2.5e1", 25)],
 )
-def test_binding__account_field_past_the_struct__is_refused(refusal, load, member):
-    line = next(line for line in TEXT.split("\n") if line.startswith(f"{member} = "))
-    assert f"accounts.{member} is past the end of accounts.members" in refusal((f"\n{line}\n", f"\n{member} = 7\n"))
-    load((f"\n{line}\n", f"\n{member} = 6\n"))
+def test_scale__any_way_of_writing_it__is_exact(written, scale):
+    assert built(RICH, ("scale = 1e27", f"scale = {written}")).parameters[0].scale == scale
+
+
+@given(st.integers(0, 27), st.integers(1, 10**15 - 1))
+def test_scale__float_of_at_most_15_digits__is_the_number_that_was_written(exponent, digits):
+    assert exact_integer(float(f"{digits}e{exponent}")) == digits * 10**exponent
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("0", "input should be greater than 0"),
+        ("-1e4", "input should be greater than 0"),
+        ("1.5", "must be a whole number of less than 256 bits"),
+        ("inf", "must be a whole number of less than 256 bits"),
+        ("nan", "must be a whole number of less than 256 bits"),
+        ('"1e99999"', "must be a whole number of less than 256 bits"),
+        ('"many"', "must be a whole number, such as 10_000, 1e18 or '1e27'"),
+        ("1234567890123456789.0", "has more digits than such a number keeps"),
+        ("true", "input should be a valid integer"),
+        ("[1]", "input should be a valid integer"),
+    ],
+)
+def test_scale__that_is_no_exact_number__is_told_with_its_line(refusal, written, said):
+    message = refusal(("scale = 1e27", f"scale = {written}"))
+    assert message.startswith(f"mine.toml:{line_of('scale = 1e27')}: parameters.0.scale = ")
+    assert said in message
+
+
+# Invariants
+
+
+def test_invariants__shipped__compare_values_as_they_are():
+    assert BINDING.inequalities() == ((4, 1, 3, 1),)
+
+
+def test_invariants__of_real_values__become_exact_factors():
+    assert built().inequalities() == ((0, 1, 1, 1_250_000_000), (2, 1, 3, 1))
+
+
+@given(
+    st.integers(1, 10**6),
+    st.integers(1, 10**6),
+    st.sampled_from(MODEL_SCALES),
+    st.sampled_from(MODEL_SCALES),
+    st.integers(0, 2**128 - 1),
+    st.integers(0, 2**128 - 1),
+)
+def test_invariants__any_fraction_and_scales__hold_on_chain_exactly_when_they_hold_of_real_values(n, d, sa, sb, a, b):
+    binding = built(
+        RICH, ("ray * 0.8", f"ray * {n}/{d}"), ("scale = 1e27", f"scale = {sa}"), ('scale = "1e18"', f"scale = {sb}")
+    )
+    _, factor_a, _, factor_b = binding.inequalities()[0]
+    assert (a * factor_a <= b * factor_b) == (Fraction(a, sa) * Fraction(n, d) <= Fraction(b, sb))
+    assert max(a * factor_a, b * factor_b) < 2**256
+
+
+@pytest.mark.parametrize(
+    "invariant", ["a < b", "a <= b <= c", "a<=b", "", "ray * -1 <= wad", "ray * 1e3 <= wad", "0.8 * ray <= wad"]
+)
+def test_invariant__in_another_form__is_refused(refusal, invariant):
+    message = refusal(("ray * 0.8 <= wad", invariant))
+    assert "mine.toml:4: invariants.0 = " in message
+    assert "string should match pattern" in message
+
+
+@pytest.mark.parametrize(
+    ("invariant", "rule"),
+    [
+        ("ghost <= wad", "there is no parameter ghost (ray, wad, count, days)"),
+        ("wad <= ghost", "there is no parameter ghost (ray, wad, count, days)"),
+        ("wad <= wad", "must compare two parameters"),
+        ("ray * 1/0 <= wad", "must not divide by zero"),
+        ("ray * 0 <= wad", "must not multiply by zero"),
+        ("wad * 1e30 <= ray".replace("1e30", "1" + "0" * 30), "must be below 2^127"),
+    ],
+)
+def test_invariant__that_the_chain_could_not_keep__is_refused(refusal, invariant, rule):
+    message = refusal(("ray * 0.8 <= wad", invariant))
+    assert message.startswith(f"mine.toml:4: invariants.0 = '{invariant}': ")
+    assert rule in message
+
+
+# Names, contracts, parameters
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("scale = 10_000", "scale = 0", "parameters.0.scale = 0: input should be greater than 0"),
+        ('name = "wad"', 'name = "ray"', "parameters = (list): names must be unique, repeated: ray"),
+        ('"token", "oracle"]', '"token", "oracle", "risk"]', "contracts = (list): names must be unique"),
+        ('name = "days"', 'name = "round"', "parameters.3.name = 'round': must not be one of account, auction"),
+        ('contracts = ["risk", "token", "oracle"]', "contracts = []", "contracts = (list): list should have at least"),
+        ('contract = "oracle", function = "days()"', 'contract = "x", function = "days()"', "parameters.3.getter.con"),
+        ('[[limits]]\nname = "largest-ray"', '[[limits]]\nname = "l"\ncontract = "x"', "limits.0.contract = 'x': must"),
+        ("[auctions]\nevent", '[auctions]\ncontract = "x"\nevent', "auctions.contract = 'x': must be one of contracts"),
+        ('asset = "bytes32" }', 'asset = "string" }', "keys.asset = 'string': must be address, bool, an integer or"),
+        ('asset = "bytes32" }', 'asset = "bytes33" }', "keys.asset = 'bytes33': 'bytes33' is not an ABI type"),
         ('tightening = "up"', 'tightening = "sideways"', "parameters.0.tightening = 'sideways': input should be"),
-        ('role = "spot_shock_up"', 'role = "spot"', "parameters.0.role = 'spot': input should be"),
-        ("parameter(uint256)", "parameter", "parameters.0.getter.function = 'parameter': string should match"),
-        ("page = 256", "page = 0", "accounts.page = 0: input should be greater than 0"),
-        ("page = 256", "page = 1025", "accounts.page = 1025: input should be less than or equal to 1024"),
-        ('"int256"', '"int8"', "accounts.members.1 = 'int8': input should be"),
+        ('group = "ratios"', 'role = "spot"', "parameters.0.role = 'spot': input should be"),
+        ("word = 3", "word = 32", "parameters.0.getter.word = 32: input should be less than 32"),
+        ("word = 3", "wrod = 3", "parameters.0.getter.wrod: unknown key (did you mean word?)"),
     ],
 )
 def test_binding__value_that_breaks_a_rule__is_told_with_its_line(refusal, old, new, said):
-    line = next(number for number, text in enumerate(TEXT.split("\n"), start=1) if old in text)
     message = refusal((old, new))
-    assert f"mine.toml:{line}: {said}" in message
+    assert message.startswith("mine.toml:")
+    assert said in message
 
 
-# Calldata
-
-
-def test_setter_calls__shocks_changed__writes_all_three_in_one_call():
-    ((target, data),) = BOUND.setter_calls((440, 550, 1_900, 1, 2, 3), [0])
-    assert target == PROTOCOL
-    assert arguments(data, "set_shocks(uint256,uint256,uint256)") == (440, 550, 1_900)
-
-
-def test_setter_calls__everything_changed__calls_each_setter_once_in_order():
-    calls = BOUND.setter_calls(CALM_VALUES, range(6))
-    names = (
-        "set_shocks(uint256,uint256,uint256)",
-        "set_liquidation(uint256,uint256)",
-        "set_liquidation_penalty(uint256)",
-    )
-    assert [data[:10] for _, data in calls] == ["0x" + selector(name).hex() for name in names]
-    assert arguments(calls[1][1], names[1]) == (6_000, 4_500)
-
-
-def test_setter_calls__nothing_changed__calls_nothing():
-    assert BOUND.setter_calls(CALM_VALUES, []) == ()
-
-
-def test_setter_calls__constant_argument__is_passed_as_it_is(load):
-    mine = load(
-        ("set_liquidation_penalty(uint256)", "set_liquidation_penalty(uint256,uint256)"),
-        ('args = ["$liquidation_penalty"]', 'args = [7, "$liquidation_penalty"]'),
-    )
-    ((_, data),) = BoundProtocol(mine, PROTOCOL).setter_calls(CALM_VALUES, [5])
-    assert arguments(data, "set_liquidation_penalty(uint256,uint256)") == (7, 500)
-
-
-def test_getters__each_parameter__is_asked_for_by_its_id():
-    found = [arguments(data, "parameter(uint256)") for target, data in BOUND.getters() if target == PROTOCOL]
-    assert found == [(index,) for index in range(6)]
-    assert [arguments(data, "effective_parameter(uint256)") for _, data in BOUND.effective_getters()] == found
-
-
-def test_effective_getters__parameter_that_does_not_ramp__is_its_getter(load):
-    bound = BoundProtocol(
-        load(('effective = { function = "effective_parameter(uint256)", args = [0] }\n', "")), PROTOCOL
-    )
-    assert bound.effective_getters()[0] == bound.getters()[0]
-    assert bound.effective_getters()[1] != bound.getters()[1]
-
-
-def test_getter_words__answers__are_the_words_that_the_binding_names(load):
-    mine = load(("args = [0] }", "args = [0], word = 1 }"), ('effective_parameter(uint256)", args = [0]', 'e()"'))
-    bound = BoundProtocol(mine, PROTOCOL)
-    answers = [words(9, 10), *(words(n, 99) for n in range(1, 6))]
-    assert bound.getter_words(answers) == (10, 1, 2, 3, 4, 5)
-    assert bound.getter_words(answers, effective=True) == (9, 1, 2, 3, 4, 5)
-
-
-def test_getter_words__short_answer__names_the_parameter():
-    answers = [words(1), words(2), b"", words(4), words(5), words(6)]
-    with pytest.raises(BindingError, match="shocked_vol: the answer has 0 bytes, word 0 was asked for"):
-        BOUND.getter_words(answers)
-
-
-def test_word__exactly_long_enough__is_read_and_one_byte_less_is_not():
-    assert word(words(1, 2**256 - 1), 1, "x") == 2**256 - 1
-    with pytest.raises(BindingError, match="x: the answer has 63 bytes, word 1"):
-        word(words(1, 2)[:-1], 1, "x")
-
-
-def test_price__answer__is_scaled_and_dated():
-    target, data = BOUND.price_call()
-    assert (target, data) == (PROTOCOL, "0x" + selector("price()").hex())
-    assert BOUND.price(words(4_000 * 10**8 + 10**7, 1_700_000_000)) == (4_000.1, 1_700_000_000)
-
-
-def test_price__short_answer__names_the_word():
-    with pytest.raises(BindingError, match=r"price\.updated_word: the answer has 32 bytes"):
-        BOUND.price(words(1))
-
-
-def test_ramp_call__protocol_with_and_without_a_ramp(load):
-    assert BOUND.ramp_call() == (PROTOCOL, "0x" + selector("ramp_duration()").hex())
-    without = load(('[ramp]\nfunction = "ramp_duration()"', ""))
-    assert BoundProtocol(without, PROTOCOL).ramp_call() is None
-
-
-# Accounts
-
-STRUCT = "(address,int256,uint256,uint256,uint256,bool,uint256)[]"
-
-
-def page(*rows: tuple) -> bytes:
-    return encode([STRUCT], [list(rows)])
-
-
-def test_account_count_call__is_the_bindings_view():
-    assert BOUND.account_count_call() == (PROTOCOL, "0x" + selector("account_count()").hex())
-
-
-@pytest.mark.parametrize(("count", "starts"), [(0, []), (1, [0]), (256, [0]), (257, [0, 256]), (700, [0, 256, 512])])
-def test_account_pages__any_count__covers_every_account_once(count, starts):
-    calls = [arguments(data, "accounts(uint256,uint256)") for _, data in BOUND.account_pages(count)]
-    assert calls == [(start, 256) for start in starts]
-
-
-def test_accounts__pages__are_facts_in_order():
-    first = page((PROTOCOL, -5, 900, 800, 700, True, 1), (STEWARD, 5, 9, 8, 7, False, 2))
-    assert BOUND.accounts([first, page(), page((PROTOCOL, 1, 2, 3, 4, False, 0))]) == (
-        Account(to_checksum_address(PROTOCOL), -5, 900, 800, 700, liquidatable=True),
-        Account(to_checksum_address(STEWARD), 5, 9, 8, 7, liquidatable=False),
-        Account(to_checksum_address(PROTOCOL), 1, 2, 3, 4, liquidatable=False),
-    )
-    assert BOUND.accounts([]) == ()
-
-
-@pytest.mark.parametrize("answer", [b"", words(32), page((PROTOCOL, 1, 2, 3, 4, False, 0))[:-1]])
-def test_accounts__answer_that_is_no_such_array__names_view_and_struct(answer):
-    with pytest.raises(BindingError, match=r"accounts\.view: accounts\(uint256,uint256\) does not return \(address,"):
-        BOUND.accounts([answer])
-
-
-# The steward
-
-VIEW = StewardView(
-    sequence=3,
-    state_hash=HASH,
-    paused=True,
-    values=(1, 2),
-    last_good=(3, 4),
-    minimum=(5, 6),
-    maximum=(7, 8),
-    max_step_up=(9, 10),
-    max_step_down=(11, 12),
-    cooldown=(13, 14),
-    changed_at=(15, 16),
-    group=(0, 1),
-    tightening_up=(True, False),
-)
-
-
-def test_view_call__market__is_asked_for_by_the_hash_of_its_name():
-    target, data = view_call(STEWARD, "SPX")
-    assert target == STEWARD
-    assert arguments(data, MARKET_STATE) == (keccak(text="SPX"),)
-
-
-def test_parse_view__answer__is_every_list_in_its_place():
-    columns = [list(getattr(VIEW, name)) for name in StewardView.__slots__[3:]]
-    answer = encode([VIEW_TYPE], [(3, bytes.fromhex(HASH[2:]), True, *columns)])
-    assert parse_view(answer) == VIEW
-
-
-def test_role_call__account__is_asked_for_the_keeper_role():
-    target, data = role_call(STEWARD, PROTOCOL)
-    assert target == STEWARD
-    assert arguments(data, "hasRole(bytes32,address)") == (keccak(text="KEEPER_ROLE"), PROTOCOL)
-
-
-@pytest.mark.parametrize("answer", [b"", words(1), b"\xff" * 320])
-def test_parse_view__another_contract__is_said_to_be_no_steward(answer):
-    with pytest.raises(BindingError, match=r"the steward does not answer market_state\(bytes32\) as expected"):
-        parse_view(answer)
-
-
-CALL_LISTS = st.lists(
-    st.tuples(st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex()), st.binary(max_size=70)), max_size=4
-)
-
-
-@given(UINTS, st.lists(st.tuples(UINTS, UINTS), max_size=5), CALL_LISTS, UINTS)
-def test_apply_calldata__any_change__decodes_to_itself(sequence, changes, calls, deadline):
-    raw = [(target, "0x" + data.hex()) for target, data in calls]
-    data = bytes.fromhex(apply_calldata("SPX", sequence, HASH, changes, raw, DIGEST, deadline)[2:])
-    assert data[:4] == selector(APPLY)
-    market, *rest = decode(APPLY_TYPES, data[4:])
-    assert market == market_id("SPX")
-    expected = [sequence, bytes.fromhex(HASH[2:]), tuple(changes), tuple(calls), bytes.fromhex(DIGEST[2:]), deadline]
-    assert rest == expected
-
-
-@given(UINTS, CALL_LISTS, UINTS)
-def test_rollback_calldata__any_calls__decodes_to_itself(sequence, calls, deadline):
-    raw = [(target, "0x" + data.hex()) for target, data in calls]
-    data = bytes.fromhex(rollback_calldata("SPX", sequence, HASH, raw, DIGEST, deadline)[2:])
-    assert data[:4] == selector(ROLLBACK)
-    assert decode(ROLLBACK_TYPES, data[4:]) == (
-        market_id("SPX"),
-        sequence,
-        bytes.fromhex(HASH[2:]),
-        tuple(calls),
-        bytes.fromhex(DIGEST[2:]),
-        deadline,
+def test_binding__group_of_which_only_some_have_a_role__is_refused(refusal):
+    message = refusal(('role = "spot_shock_down"\n', ""), text=SHIPPED)
+    assert (
+        "parameters.0 = (table): group shocks moves together, so all of its parameters need a role, or none" in message
     )
 
 
-def test_calldata_types__apply_and_rollback__share_their_lists_of_calls():
-    assert f"apply(bytes32,uint256,bytes32,(uint256,uint256)[],{CALLS},bytes32,uint256)" == APPLY
-    assert f"rollback(bytes32,uint256,bytes32,{CALLS},bytes32,uint256)" == ROLLBACK
+def test_binding__group_of_which_none_has_a_role__is_valid():
+    built(SHIPPED, ('role = "maintenance_factor"\n', ""), ('role = "liquidation_threshold"\n', ""))
 
 
-def topic(signature: str) -> str:
-    return "0x" + keccak(text=signature).hex()
-
-
-def log(signature: str, data: bytes) -> dict:
-    return {
-        "topics": [topic(signature), "0x" + market_id("SPX").hex(), hex(4), DIGEST],
-        "data": "0x" + data.hex(),
-        "transactionHash": "0xfeed",
-        "blockNumber": "0x9",
-    }
-
-
-def test_parse_event__applied__is_a_tune():
-    found = parse_event("SPX", log(APPLIED, encode(["uint256[]", "bytes32"], [[440, 550], b"\1" * 32])))
-    assert found == StewardEvent("SPX", 4, DIGEST, (440, 550), "tune", "0xfeed", 9)
-
-
-def test_parse_event__rolled_back__is_a_rollback():
-    data = encode(["uint256", "uint256[]", "bytes32"], [2, [400, 500], b"\1" * 32])
-    assert parse_event("SPX", log(ROLLED_BACK, data)) == StewardEvent(
-        "SPX", 4, DIGEST, (400, 500), "rollback", "0xfeed", 9
+def test_binding__two_parameters_that_read_the_same_word__are_refused(refusal):
+    line = line_of("word = 1 }")
+    assert refusal(("word = 1 }", "word = 3 }")) == (
+        f"mine.toml:{line}: parameters.1.getter = (table): reads the same word as that of ray"
     )
 
 
-def test_parse_event__rebased__is_governances_version_without_a_proposal():
-    entry = log(REBASED, encode(["uint256[]", "bytes32"], [[440, 550], b"\1" * 32]))
-    entry["topics"] = entry["topics"][:3]
-    found = parse_event("SPX", entry)
-    assert (found.kind, found.values, found.digest) == ("rebase", (440, 550), NO_DIGEST)
+def test_binding__several_mistakes__are_told_together(refusal):
+    message = refusal(("count <= days", "x <= days"), ("$auction", "$x"))
+    assert len(message.split("\n")) == 2
+    assert f"mine.toml:{line_of('invariants')}: invariants.1 = 'x <= days': there is no parameter x" in message
 
 
-def test_change_filter__market__asks_for_every_event_of_it_alone():
-    where = change_filter(STEWARD, "SPX")
-    assert where == {
-        "address": STEWARD,
-        "topics": [[topic(APPLIED), topic(ROLLED_BACK), topic(REBASED)], "0x" + market_id("SPX").hex()],
-    }
+# Functions and their arguments
 
 
 @pytest.mark.parametrize(
-    ("data", "message", "reason"),
+    ("old", "new", "said"),
     [
-        (selector("Error(string)") + encode(["string"], ["risk_steward: paused"]), "x", "risk_steward: paused"),
-        (selector("Panic(uint256)") + encode(["uint256"], [0x11]), "x", "panic 0x11"),
-        (selector("Other()"), "execution reverted", "execution reverted"),
-        (b"", "execution reverted", "execution reverted"),
-        (b"", "", "reverted without a reason"),
+        ("get(uint256,bytes32)", "get", "parameters.0.getter.function = 'get': string should match pattern"),
+        ("get(uint256,bytes32)", "get(uint,bytes32)", "getter.function = 'get(uint,bytes32)': write (uint256,bytes32)"),
+        ("get(uint256,bytes32)", "get(uint257,bytes32)", "'(uint257,bytes32)' is not an ABI type"),
+        ("get(uint256,bytes32)", "get(uint256", "getter.function = 'get(uint256': string should match pattern"),
+        (
+            "get(uint256,bytes32)",
+            "get(uint256)",
+            "parameters.0.getter.args = (list): the function takes 1 arguments, not",
+        ),
+        ('["$market.board", "$market.asset"]', '["$market.ghost", "$market.asset"]', "$market.ghost is not known here"),
+        ('["$market.board", "$market.asset"]', '["$wad", "$market.asset"]', "$wad is not known here (known: $contract"),
+        ('["$market.board", "$market.asset"]', '["$account", "$market.asset"]', "$account is not known here"),
+        (
+            '["$market.board", "$market.asset"]',
+            '["$market.asset", "$market.asset"]',
+            "is of type bytes32, the argument",
+        ),
+        ('["$market.board", "$market.asset"]', '["$market board", 0]', "$market board is not a name: $name or $name."),
+        ('["$market.board", "$market.asset"]', "[1.5, 0]", "must be an integer, boolean, text, $name, list or"),
+        ("args = [0, ", "args = [-1, ", "setters.1.args.0 = -1: does not fit uint256"),
+        ("args = [0, ", "args = [true, ", "setters.1.args.0 = True: does not make a uint256"),
+        ("args = [0, ", 'args = ["zero", ', "setters.1.args.0 = 'zero': does not make a uint256"),
+        ("args = [0, ", "args = [[0], ", "setters.1.args.0 = (list): 1 items in a list do not make a uint256"),
+        (
+            '["$ray", "$wad"]',
+            '["$ray"]',
+            "setters.0.args.1 = (list): 1 items in a list do not make a (uint256,uint128)",
+        ),
+        ('["bytes32", "uint8"] }]', '["bytes32"] }]', "keccak has 2 items and 1 types"),
+        ('["bytes32", "uint8"] }]', '["bytes32", "x"] }]', "'x' is not an ABI type"),
+        (
+            '["bytes32", "uint8"] }]',
+            '["bytes32", "uint8"], pack = true }]',
+            "unknown key pack (allowed: keccak, packed",
+        ),
+        (
+            '["bytes32", "uint8"] }]',
+            '["bytes32", "uint8"], packed = 1 }]',
+            "keccak and types must be lists, and packed",
+        ),
+        ('["$market.asset", 5]', '["$market.asset", 256]', "setters.0.args.2 = (table): does not fit uint8"),
+        ('["$market.asset", 5]', '["$market.asset", "$wad"]', "$wad is not known here"),
+        ("(uint256,uint128),bytes32)", "(uint256,uint128),bytes4)", "a hash is a bytes32 or uint256, not bytes4"),
+        ('args = ["$contract.token"]', 'args = ["0x00"]', "parameters.2.getter.args.0 = '0x00': must be an address"),
+        ('args = ["$account.series"]', 'args = ["$account.feed"]', "accounts.lookups.1.args.0 = '$account.feed': $acc"),
+        ('"$account.feed", "$round"]', '"$account.feed", "$rnd"]', "health.args.2 = '$rnd': $rnd is not known here"),
+        ("(uint256,uint128)", "(uint256,bool)", "$wad is a parameter and fits an integer argument, not bool"),
     ],
-    ids=["error", "panic", "custom", "bare", "nothing"],
 )
-def test_revert_reason__any_data__is_the_contracts_own_words_or_the_message(data, message, reason):
-    assert revert_reason(Refused("eth_call", 3, message, "0x" + data.hex())) == reason
+def test_function__whose_arguments_do_not_fit__is_told_with_its_line(refusal, old, new, said):
+    message = refusal((old, new))
+    assert message.startswith("mine.toml:")
+    assert said in message
 
 
-def test_revert_reason__bare_return_data__is_read_the_same_way():
-    text = selector("Error(string)") + encode(["string"], ["no"])
-    assert revert_reason("0x" + text.hex()) == "no"
-    assert revert_reason("") == "reverted without a reason"
+def test_function__mistake_in_a_setter__has_the_line_of_its_arguments(refusal):
+    assert refusal(("args = [0, ", "args = [-1, ")).startswith(
+        f"mine.toml:{line_of('args = [0, ')}: setters.1.args.0 = "
+    )
+
+
+@pytest.mark.parametrize(("words", "fits"), [(3, True), (4, False)])
+def test_getter__calldata_of_the_stewards_limit__is_the_longest(tmp_path, words, fits):
+    call = f'days({",".join(["uint256"] * words)})", args = [{",".join(["1"] * words)}]'
+    text = replaced(RICH, ('days()"', call))
+    if fits:
+        loaded(text, tmp_path)
+    else:
+        assert "parameters.3.getter.args = (list): the call takes 132 bytes, and the steward allows 100" in refused(
+            text, tmp_path
+        )
+
+
+@pytest.mark.parametrize(("words", "fits"), [(12, True), (13, False)])
+def test_setter__calldata_of_the_stewards_limit__is_the_longest(tmp_path, words, fits):
+    extra = f'"set_one({",".join(["uint256"] * words)})"\nargs = [{",".join(["0"] * (words - 1))}, "$count"]'
+    text = replaced(RICH, ('"set_one(uint256,uint256)"\nargs = [0, "$count"]', extra))
+    if fits:
+        loaded(text, tmp_path)
+    else:
+        assert "setters.1.args = (list): the call takes 420 bytes, and the steward allows 388" in refused(
+            text, tmp_path
+        )
+
+
+@pytest.mark.parametrize(("words", "fits"), [(9, True), (10, False)])
+def test_health__arguments_of_the_stewards_limit__are_the_longest(tmp_path, words, fits):
+    more = words - 3
+    text = replaced(
+        RICH,
+        ("surplus(uint256,", f"surplus({'uint256,' * more}uint256,"),
+        ('args = ["$account", "$account.feed"', f'args = [{"1, " * more}"$account", "$account.feed"'),
+    )
+    if fits:
+        loaded(text, tmp_path)
+    else:
+        assert "health.args = (list): the call takes 324 bytes, and the steward allows 292" in refused(text, tmp_path)
+
+
+# Setters
+
+
+def test_setters__parameter_that_none_writes__is_refused(refusal):
+    message = refusal(('[0, "$count"]', '[0, "$days"]'))
+    assert f"mine.toml:{line_of('[[parameters]]')}" not in message
+    assert "parameters.2 = (table): parameter count must be written in exactly one place, not 0" in message
+    assert "parameters.3 = (table): parameter days must be written in exactly one place, not 2" in message
+
+
+def test_setters__one_that_writes_nothing__is_refused(refusal):
+    assert "setters.1 = (table): writes no parameter" in refusal(('[0, "$count"]', "[0, 1]"))
+
+
+def test_setters__parameter_written_twice_by_one_setter__is_refused(refusal):
+    assert "days must be written in exactly one place, not 2" in refusal(('[1, "$days"]', '["$days", "$days"]'))
+
+
+@pytest.mark.parametrize(("setters", "fits"), [(7, True), (8, False)])
+def test_setters__as_many_as_calls_fit_into_a_batch__are_the_most(tmp_path, setters, fits):
+    head, tail = RICH.index("[[parameters]]"), RICH.index("[accounts.ids]")
+    blocks = [
+        f'[[parameters]]\nname = "p{n}"\nunit = "x"\nscale = 1\ntightening = "up"\n'
+        f'getter = {{ function = "p()", word = {n} }}\n[[setters]]\nfunction = "set(uint256,uint256)"\n'
+        f'args = [{n}, "$p{n}"]\n'
+        for n in range(setters)
+    ]
+    text = replaced(RICH[:head] + "".join(blocks) + RICH[tail:], ('"ray * 0.8 <= wad", "count <= days"', ""))
+    if fits:
+        loaded(text, tmp_path)
+    else:
+        assert "setters = (list): 9 setters, [end_auction] counted: the steward makes at most 8 calls" in refused(
+            text, tmp_path
+        )
+
+
+# Accounts and health
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "[accounts.ids]\nlast",
+            '[accounts.events]\nevent = "E(address a)"\naccount = "a"\n[accounts.ids]\nlast',
+            "exactly one of view, ids and events finds the accounts",
+        ),
+        (
+            "[accounts.ids]\nlast = {",
+            '[accounts.ids]\ncount = { function = "n()" }\nlast = {',
+            "accounts.ids = (table): exactly one of last, next and count says",
+        ),
+        (
+            '[accounts.ids]\nlast = { contract = "token", function = "last_id()" }',
+            "[accounts.ids]",
+            "accounts.ids = (table): exactly one of last, next and count says",
+        ),
+        ('"bytes32 feed"', '"bytes32 series"', "accounts = (table): named values must be unique, repeated: series"),
+        ('"bytes32 feed"', '"bytes feed"', "accounts.lookups.1.returns.0 = 'bytes feed': must be address, bool, an"),
+        ('"bytes32 feed"', '"bytes32 feed x"', "must be a type, or a type and a name, such as 'uint256 strike'"),
+        ('"bytes32 feed"', '"bytes32 9"', "'9' is not a name: letters, digits and _"),
+        ('"uint256 since"', '"bool equity"', "accounts = (table): the value equity must be an integer, not bool"),
+        ('"uint256 since"', '"uint8 liquidatable"', "the value liquidatable must be a bool, not uint8"),
+        ('field = "state"', 'field = "stat"', "accounts.open.field = 'stat': is no named value of an account (state, "),
+        ("equals = 1", "equals = 256", "accounts.open.equals = 256: does not fit uint8"),
+        ("equals = 1", "not_equals = 256", "accounts.open.not_equals = 256: does not fit uint8"),
+        ("equals = 1", "equals = 1\nnot_equals = 2", "accounts.open = (table): exactly one of equals and not_equals"),
+        (
+            'field = "state"\nequals = 1',
+            'field = "state"',
+            "accounts.open = (table): exactly one of equals and not_equ",
+        ),
+        ('liquidatable = "below"', 'liquidatable = "less"', "health.liquidatable = 'less': input should be 'true', 'f"),
+        ('liquidatable = "below"', 'liquidatable = "true"', "health = (table): a threshold needs liquidatable = 'be"),
+        ('threshold = "$account.floor"', 'threshold = "$account.feed"', "health.threshold = '$account.feed': $account"),
+        ('first = "$account.since"', 'first = "$account.feed"', "health.rounds.first = '$account.feed': $account.feed"),
+        ('first = "$account.since"', "first = -1", "health.rounds.first = -1: does not fit uint256"),
+        ("max = 3", "max = 0", "health.rounds.max = 0: input should be greater than 0"),
+        (
+            'account = "account"\nid',
+            'account = "ghost"\nid',
+            "auctions = (table): the event has no field ghost whose value",
+        ),
+        ('id = "id"', 'id = "ghost"', "auctions = (table): the event has no field ghost whose value is one word"),
+        ("uint256 indexed id", "uint256", "'uint256' is not a field: write 'type name' or 'type indexed name'"),
+        ("uint256 account, uint256 debt", "uint256 account, uint256 id", "auctions.event = 'Started(uint256 indexed i"),
+        ('"Started(', '"Started[', "must be an event with names, such as 'Opened(address indexed owner, uint256 id)'"),
+    ],
+)
+def test_accounts__that_contradict_themselves__are_told_with_their_line(refusal, old, new, said):
+    message = refusal((old, new))
+    assert message.startswith("mine.toml:")
+    assert said in message
+
+
+def test_end_auction__without_auctions__is_refused(refusal):
+    block = RICH[RICH.index("[auctions]") : RICH.index("[end_auction]")]
+    message = refusal((block, ""))
+    assert "end_auction = (table): needs [auctions], which says how auctions are found" in message
+
+
+@pytest.mark.parametrize("member", ["address account", "int256 equity"])
+def test_accounts_view__struct_without_an_account__is_refused(tmp_path, member):
+    text = replaced(SHIPPED, (f'"{member}"', f'"{member.split()[0]}"'))
+    if member.endswith("account"):
+        assert "accounts.view = (table): one of returns must be called account" in refused(text, tmp_path)
+    else:
+        loaded(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("page = 256", "page = 0", "accounts.view.page = 0: input should be greater than 0"),
+        ("page = 256", "page = 1025", "accounts.view.page = 1025: input should be less than or equal to 1024"),
+        ('"accounts(uint256,uint256)"', '"accounts(uint256)"', "function must take first index and count, two uint256"),
+    ],
+)
+def test_accounts_view__that_cannot_be_paged__is_told_with_its_line(refusal, old, new, said):
+    message = refusal((old, new), text=SHIPPED)
+    assert message.startswith("mine.toml:")
+    assert said in message

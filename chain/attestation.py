@@ -1,0 +1,122 @@
+"""Speak the steward's signed messages: encode one, hash it as EIP-712 says, attach signatures to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from eth_abi.abi import encode
+from eth_utils.abi import function_signature_to_4byte_selector
+from eth_utils.crypto import keccak
+
+from chain.steward import market_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chain.rpc import Call
+    from chain.signer import Signature
+
+Action = Literal["apply", "rollback", "announce"]
+"""What a message is submitted for. An announcement carries the signatures of the change that it announces."""
+
+CALLS = "(address,bytes)[]"
+PROBES = "(bytes,int256)[]"
+MESSAGE = f"(bytes32,uint256,bytes32,uint256[],uint256[],{CALLS},bytes32,bytes32,{PROBES},uint256,uint256)"
+SIGNATURES = "(uint256,uint256,uint256)[]"
+ARGUMENTS = f"({MESSAGE},{SIGNATURES})"
+
+FIELDS = (
+    "(bytes32 market,uint256 sequence,bytes32 stateHash,uint256[] ids,uint256[] values,bytes32 callsHash,"
+    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
+)
+PRIMARY = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback"}
+DOMAIN = keccak(text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+NAME, VERSION = keccak(text="Keeper risk steward"), keccak(text="1")
+
+WORD = 32
+
+Probe = tuple[bytes, int]
+"""Arguments of the policy's health view for one account, and the threshold that its answer is held against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One change as signers sign it: EIP-712 fields, with `calls` and `probes` instead of their hashes.
+
+    `market` is the market's name, `changes` pairs of id and value, ids ascending. Hashes are 0x-prefixed.
+    """
+
+    market: str
+    sequence: int
+    state_hash: str
+    changes: tuple[tuple[int, int], ...]
+    calls: tuple[Call, ...]
+    model_hash: str
+    input_root: str
+    probes: tuple[Probe, ...]
+    max_liquidatable: int
+    deadline: int
+
+    def digest(self, action: Action, steward: str, chain_id: int) -> str:
+        """Return what is signed: the EIP-712 hash for one steward on one chain."""
+        kind = keccak(text=PRIMARY[action] + FIELDS)
+        hashes = (self._words(0), self._words(1), keccak(encode([CALLS], [self._calls()])))
+        values = [
+            kind,
+            market_id(self.market),
+            self.sequence,
+            _bytes(self.state_hash),
+            *hashes,
+            _bytes(self.model_hash),
+            _bytes(self.input_root),
+            keccak(encode([PROBES], [self.probes])),
+            self.max_liquidatable,
+            self.deadline,
+        ]
+        types = ["bytes32", "bytes32", "uint256", *["bytes32"] * 7, "uint256", "uint256"]
+        domain = encode(["bytes32"] * 3 + ["uint256", "address"], [DOMAIN, NAME, VERSION, chain_id, steward])
+        return "0x" + keccak(b"\x19\x01" + keccak(domain) + keccak(encode(types, values))).hex()
+
+    def calldata(self, action: Action) -> str:
+        """Return the steward call that submits the message, as yet without signatures."""
+        fields = (
+            market_id(self.market),
+            self.sequence,
+            _bytes(self.state_hash),
+            [index for index, _ in self.changes],
+            [value for _, value in self.changes],
+            self._calls(),
+            _bytes(self.model_hash),
+            _bytes(self.input_root),
+            self.probes,
+            self.max_liquidatable,
+            self.deadline,
+        )
+        return _selector(action) + encode([MESSAGE, SIGNATURES], [fields, []]).hex()
+
+    def _words(self, position: int) -> bytes:
+        return keccak(b"".join(change[position].to_bytes(WORD) for change in self.changes))
+
+    def _calls(self) -> list[tuple[str, bytes]]:
+        return [(target, _bytes(data)) for target, data in self.calls]
+
+
+def attach(calldata: str, signatures: Sequence[Signature]) -> str:
+    """Return calldata with signatures, by ascending signer, in place of its empty list: its last word."""
+    assert calldata.endswith("00" * WORD)
+    words = [number for one in signatures for number in (one.v, one.r, one.s)]
+    return calldata[: -2 * WORD] + b"".join(number.to_bytes(WORD) for number in (len(signatures), *words)).hex()
+
+
+def submitted_for(calldata: str, action: Action) -> str:
+    """Return the same message, submitted for something else: an announced change is applied with the same bytes."""
+    return _selector(action) + calldata[10:]
+
+
+def _selector(action: Action) -> str:
+    return "0x" + function_signature_to_4byte_selector(action + ARGUMENTS).hex()
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))

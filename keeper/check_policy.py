@@ -1,0 +1,179 @@
+"""Check that the steward would do for a market what its binding says, and that the protocol would let it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eth_utils.address import to_checksum_address
+
+from chain.handover import missing_handovers
+from chain.policy import NOBODY, Policy, PolicyError
+from chain.protocol import BindingError
+from chain.rpc import Refused, read
+from chain.runtime import code_at
+from chain.steward import ACTIVE, MARKET_STATE, VIEW_TYPE, market_id
+from keeper.findings import Finding, failed, noted, passed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chain.protocol import BoundProtocol
+    from config.errors import Place
+    from keeper.ground import Ground, Source
+
+AGREES = "the stored policy is the binding's"
+
+Difference = tuple["Place", str]
+"""Where in the binding the other side of it stands, and what differs."""
+
+
+async def check_policy(ground: Ground, market: str, source: Source, bound: BoundProtocol) -> list[Finding]:
+    """Check everything about a market that the steward knows or does."""
+    key = market_id(market)
+    answer = await ground.view(ground.deployment.steward, "policy_of(bytes32)", ["address"], key)
+    stored = to_checksum_address(answer[0]) if answer else NOBODY
+    if stored == NOBODY:
+        remedy = "store one and have governance put it into force by set_policy"
+        return [failed(market, "a policy is in force", "none is", remedy)]
+    try:
+        policy = Policy.read(await code_at(ground.rpc, stored, ground.block))
+    except PolicyError as error:
+        return [failed(market, "a policy is in force", f"{stored}: {error}", "have governance set another")]
+    findings = [_in_force(ground, market, stored)]
+    differences = list(policy_differences(policy, bound, ground.deployment.markets[market].executor))
+    remedy = "mend the binding, or have governance put a policy made from it into force"
+    findings += [failed(market, AGREES, what, remedy, source.where(place)) for place, what in differences]
+    if not differences:
+        sizes = f"{len(policy.reads)} reads, {len(policy.calls)} calls, {len(policy.invariants)} invariants"
+        findings.append(passed(market, AGREES, f"{len(policy.parameters)} parameters, {sizes}"))
+    findings.append(await _is_active(ground, market))
+    return [*findings, *await _live(ground, market, policy, bound), *await _executor(ground, market, policy)]
+
+
+def _in_force(ground: Ground, market: str, stored: str) -> Finding:
+    """Governance may set another at any time, so a difference is told and stops nothing."""
+    recorded = to_checksum_address(ground.deployment.markets[market].policy)
+    check = "the policy in force is as recorded"
+    return passed(market, check, stored) if stored == recorded else noted(market, check, f"{stored}, not {recorded}")
+
+
+def policy_differences(policy: Policy, bound: BoundProtocol, executor: str | None) -> Iterator[Difference]:
+    """Yield what a stored policy has otherwise than the binding; limits are governance's alone and not compared."""
+    wanted = to_checksum_address(executor or NOBODY)
+    if policy.executor != wanted:
+        yield (), f"calls go through {policy.executor}, the deployment file says {wanted}"
+    parameters = bound.binding.parameters
+    if len(policy.parameters) != len(parameters):
+        yield ("parameters",), f"{len(policy.parameters)} parameters are stored, the binding has {len(parameters)}"
+        return
+    yield from _positions(policy, bound)
+    for index, (limits, parameter) in enumerate(zip(policy.parameters, parameters, strict=True)):
+        for key, stored, meant in (
+            ("tightening", "up" if limits.tightening_up else "down", parameter.tightening),
+            ("reversible", limits.reversible, parameter.reversible),
+            ("group", _named(bound, limits.coupled), _named(bound, bound.coupled_mask(index))),
+        ):
+            if stored != meant:
+                yield ("parameters", index, key), f"{parameter.name}: {key} is stored as {stored}, not {meant}"
+    yield from _calls(policy, bound)
+    yield from _invariants(policy, bound)
+    target, selector, word, mode = bound.health_rule()
+    health = (to_checksum_address(target), selector, word, mode)
+    found = (policy.health.target, policy.health.selector, policy.health.word, policy.health.mode)
+    if found != health:
+        yield ("health",), f"health is probed by {_show(found)}, not {_show(health)}"
+
+
+def _positions(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
+    reads = [(to_checksum_address(target), bytes.fromhex(data[2:])) for target, data in bound.reads()]
+    for index, parameter in enumerate(bound.binding.parameters):
+        (stored_read, stored_word), (read_index, word) = policy.positions[index], bound.positions()[index]
+        stored = (*policy.reads[stored_read], stored_word) if stored_read < len(policy.reads) else ()
+        if stored != (*reads[read_index], word):
+            meant = _show((*reads[read_index], word))
+            yield ("parameters", index, "getter"), f"{parameter.name} is read from {_show(stored)}, not {meant}"
+
+
+def _calls(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
+    stored = set(policy.calls)
+    meant = {(to_checksum_address(target), prefix) for target, prefix in bound.allowed_calls()}
+    for call in sorted(stored - meant):
+        yield ("setters",), f"allows {_show(call)}, which no call of the binding begins with"
+    for call in sorted(meant - stored):
+        yield ("setters",), f"does not allow {_show(call)}"
+
+
+def _invariants(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
+    stored, meant = set(policy.invariants), bound.invariants()
+    for line, invariant in zip(bound.binding.invariants, meant, strict=True):
+        if invariant not in stored:
+            yield ("invariants",), f"does not hold {line!r}"
+    names = [parameter.name for parameter in bound.binding.parameters]
+    for a, factor_a, b, factor_b in sorted(stored - set(meant)):
+        yield ("invariants",), f"holds {names[a]} * {factor_a} <= {names[b]} * {factor_b}, which the binding has not"
+
+
+async def _is_active(ground: Ground, market: str) -> Finding:
+    answer = await ground.view(ground.deployment.steward, MARKET_STATE, [VIEW_TYPE], market_id(market))
+    check = "the steward takes changes"
+    if answer is None:
+        return failed(market, check, "the steward cannot read it", "mend what fails above")
+    status, _, paused, *_ = answer[0]
+    if status != ACTIVE:
+        state = "never activated" if status == 0 else "retired"
+        return failed(market, check, f"the market was {state}", "have governance activate it, or name another market")
+    return noted(market, check, "paused; governance lifts it by unpause") if paused else passed(market, check, "active")
+
+
+async def _live(ground: Ground, market: str, policy: Policy, bound: BoundProtocol) -> list[Finding]:
+    """Hold the live values against corridors and invariants, and try whether the steward could set them."""
+    try:
+        values = bound.values(await read(ground.rpc, bound.reads(), ground.block))
+        calls = bound.setter_calls(values, range(len(values)))
+    except (Refused, BindingError) as error:
+        return [failed(market, "the live values can be read", str(error), "mend the getter that fails above")]
+    broken = list(_broken(policy, bound, values))
+    remedy = "have governance change the value on the protocol and rebase, or set a policy that holds it"
+    findings = [failed(market, "live values keep the policy", words, remedy) for words in broken]
+    if not broken:
+        findings.append(passed(market, "live values keep the policy", " ".join(map(str, values))))
+    sender = ground.deployment.markets[market].executor or ground.deployment.steward
+    check = f"the protocol takes settings from {sender}"
+    missing = await missing_handovers(ground.rpc, sender, calls, ground.block)
+    findings += [
+        failed(market, check, f"{one.target} refuses its live values: {one.reason}", one.remedy) for one in missing
+    ]
+    if not missing:
+        findings.append(passed(market, check, f"{len(calls)} calls with the live values, simulated"))
+    return findings
+
+
+def _broken(policy: Policy, bound: BoundProtocol, values: tuple[int, ...]) -> Iterator[str]:
+    names = [parameter.name for parameter in bound.binding.parameters]
+    for name, value, limits in zip(names, values, policy.parameters, strict=False):
+        if not limits.minimum <= value <= limits.maximum:
+            yield f"{name} is {value}, its corridor {limits.minimum}..{limits.maximum}"
+    for a, factor_a, b, factor_b in policy.invariants:
+        if max(a, b) < len(values) and values[a] * factor_a > values[b] * factor_b:
+            yield f"{names[a]} * {factor_a} <= {names[b]} * {factor_b} does not hold: {values[a]}, {values[b]}"
+
+
+async def _executor(ground: Ground, market: str, policy: Policy) -> list[Finding]:
+    """Where calls go through a Safe, it must have the steward as a module."""
+    if policy.executor == NOBODY:
+        return []
+    steward, check = ground.deployment.steward, "the Safe has the steward as a module"
+    answer = await ground.view(policy.executor, "isModuleEnabled(address)", ["bool"], steward)
+    if answer is None or not answer[0]:
+        remedy = f"have the Safe's owners call enableModule({steward}) on the Safe itself"
+        return [failed(market, check, f"{policy.executor} has not", remedy)]
+    return [passed(market, check, policy.executor)]
+
+
+def _named(bound: BoundProtocol, mask: int) -> str:
+    names = [parameter.name for index, parameter in enumerate(bound.binding.parameters) if mask >> index & 1]
+    return " + ".join(names) or "none"
+
+
+def _show(parts: tuple[Any, ...]) -> str:
+    return " ".join("0x" + part.hex() if isinstance(part, bytes) else str(part) for part in parts) or "nothing"

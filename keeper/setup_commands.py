@@ -1,0 +1,104 @@
+"""The commands that set a keeper up: deploy what it needs on chain, and check that all of it fits together."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from config.load import DEFAULT_SETTINGS
+from keeper.terminal import (
+    EXIT_FAILED,
+    AsJson,
+    Config,
+    err,
+    out,
+    read_deployment,
+    read_protocols,
+    read_secrets,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from config.deployment import Deployment
+    from keeper.deploying import Asked
+
+Addresses = list[str]
+
+
+def deploy(
+    config: Config = DEFAULT_SETTINGS,
+    *,
+    price: Annotated[float, typer.Option(help="Price a trial market's feed starts with.")] = 1000.0,
+    markets: Annotated[
+        Path | None, typer.Option(help="Where protocols stand (TOML); without it a trial market is put up.")
+    ] = None,
+    policies: Annotated[Path | None, typer.Option(help="Limits; default config/policies/<protocol>.toml.")] = None,
+    signer: Annotated[
+        Addresses | None, typer.Option(help="Whose signatures count; repeatable, default the deployer.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="Signatures that a change needs; default from the policies.")
+    ] = None,
+    guardian: Annotated[
+        Addresses | None, typer.Option(help="Who may pause and veto; repeatable, default the deployer.")
+    ] = None,
+    governance: Annotated[
+        Addresses | None,
+        typer.Option(help="Who schedules, cancels and executes in the timelock; repeatable, default the deployer."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace an existing deployment file.")] = False,
+) -> None:
+    """Put up the steward and the timelock that governs it, and write their addresses to the deployment file.
+
+    The key in KEEPER_PRIVATE_KEY pays. A run that was cut short goes on where it stopped when it is started again.
+    """
+    from keeper.deploying import Asked  # noqa: PLC0415 - web3 takes a second to import
+
+    asked = Asked(price, policies, markets, signer or (), threshold, guardian or (), governance or (), force)
+    _deploy(config, asked)
+
+
+def _deploy(config: Path, asked: Asked) -> None:
+    from keeper.deploying import deploy as put_up  # noqa: PLC0415 - likewise
+
+    settings, secrets = read_settings(config), read_secrets(dry_run=False)
+    protocols, target = read_protocols(settings, config), Path(settings.keeper.deployment)
+    deployment = put_up(settings, secrets, protocols, target, asked, lambda step: out.print(f"  {step}"))
+    out.print(f"steward {deployment.steward} written to {target}", markup=False, highlight=False)
+    if asked.markets_file is not None:
+        from keeper.deploying import handovers  # noqa: PLC0415 - likewise
+
+        url = settings.chain.rpc_url.get_secret_value()
+        for sentence in asyncio.run(handovers(url, deployment, protocols)):
+            err.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    _warn_of_shared_keys(deployment)
+
+
+def _warn_of_shared_keys(deployment: Deployment) -> None:
+    roles = (*deployment.governance, *deployment.guardians, *deployment.signers)
+    if len(set(roles)) < len(roles):
+        err.print(
+            "one key holds several roles: good for a trial alone, for whoever steals it holds them all. "
+            "Give --signer, --guardian and --governance keys of their own.",
+            style="yellow",
+            highlight=False,
+        )
+
+
+def check(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False, as_json: AsJson = False) -> None:
+    """Check on the chain that steward, protocols, bindings and keys fit together. Exit code 1: something does not."""
+    from keeper.check import check_all  # noqa: PLC0415 - web3 takes a second to import
+    from keeper.findings import render  # noqa: PLC0415 - likewise
+
+    settings, secrets = read_settings(config), read_secrets(dry_run=dry_run)
+    deployment, protocols = read_deployment(settings), read_protocols(settings, config)
+    report = asyncio.run(check_all(settings, secrets, deployment, protocols, config))
+    if as_json:
+        out.print_json(data=report.document())
+    else:
+        for renderable in render(report):
+            out.print(renderable, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if report.ok else EXIT_FAILED)

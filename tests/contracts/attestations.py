@@ -1,0 +1,101 @@
+"""The message that keepers sign, and signatures as eth_account makes them from its typed data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from eth_abi import encode
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+from eth_utils import keccak
+
+Signature = tuple[int, int, int]
+FIELDS = {
+    "market": "bytes32",
+    "sequence": "uint256",
+    "stateHash": "bytes32",
+    "ids": "uint256[]",
+    "values": "uint256[]",
+    "callsHash": "bytes32",
+    "modelHash": "bytes32",
+    "inputRoot": "bytes32",
+    "probesHash": "bytes32",
+    "maxLiquidatable": "uint256",
+    "deadline": "uint256",
+}
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Fields of the contract's message, in its order."""
+
+    market: bytes
+    sequence: int
+    state_hash: bytes
+    ids: tuple[int, ...]
+    values: tuple[int, ...]
+    calls: tuple[tuple[str, bytes], ...]
+    model_hash: bytes
+    input_root: bytes
+    probes: tuple[tuple[bytes, int], ...]
+    max_liquidatable: int
+    deadline: int
+
+    def words(self) -> tuple[Any, ...]:
+        """As an argument of the contract's functions."""
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def typed_data(self) -> dict[str, Any]:
+        """As the fields that are signed."""
+        calls = keccak(encode(["(address,bytes)[]"], [self.calls]))
+        probes = keccak(encode(["(bytes,int256)[]"], [self.probes]))
+        middle = (list(self.ids), list(self.values), calls, self.model_hash, self.input_root, probes)
+        values = (self.market, self.sequence, self.state_hash, *middle, self.max_liquidatable, self.deadline)
+        return dict(zip(FIELDS, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Where a signature is good."""
+
+    steward: str
+    chain: int
+    name: str = "Keeper risk steward"
+    version: str = "1"
+
+    def signable(self, message: Message, kind: str = "Apply") -> Any:
+        """What a signer is shown."""
+        domain = {
+            "name": self.name,
+            "version": self.version,
+            "chainId": self.chain,
+            "verifyingContract": str(self.steward),
+        }
+        types = {kind: [{"name": name, "type": type_} for name, type_ in FIELDS.items()]}
+        return encode_typed_data(domain, types, message.typed_data())
+
+    def digest(self, message: Message, kind: str = "Apply") -> bytes:
+        """What is signed."""
+        parts = self.signable(message, kind)
+        return keccak(b"\x19" + parts.version + parts.header + parts.body)
+
+    def sign(self, message: Message, signers: Iterable[LocalAccount], kind: str = "Apply") -> list[Signature]:
+        """Signatures in the order of the signers."""
+        signed = (signer.sign_message(self.signable(message, kind)) for signer in signers)
+        return [(item.v, item.r, item.s) for item in signed]
+
+
+def make_signers(count: int) -> tuple[LocalAccount, ...]:
+    """Accounts with keys, strictly ascending by address."""
+    accounts = [Account.from_key(keccak(b"signer" + bytes([index]))) for index in range(count)]
+    return tuple(sorted(accounts, key=lambda account: int(account.address, 16)))
+
+
+def high_s(signature: Signature) -> Signature:
+    """The other signature of the same digest by the same key."""
+    v, r, s = signature
+    return 55 - v, r, CURVE_ORDER - s

@@ -1,0 +1,272 @@
+"""The guard and the steward's real bytecode give one verdict with one reason: on a table, and on 20,000 proposals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+from steward_evm import Limits, Rules, Stewards, World, in_our_words
+from twin_proposals import Author, Walk
+
+from keeper.limits import verdict
+from keeper.messages import Change, Proposal, ProposalKind, Reason
+from models.market import Invariant, MarketState
+
+WALKS = 3
+PROPOSALS = 8_000
+LEAST = 40
+"""Proposals of every walk that each reason must decide, so that no rule goes untested."""
+
+TWIN = {
+    Reason.PAUSED,
+    Reason.EXPIRED,
+    Reason.SEQUENCE_TAKEN,
+    Reason.STATE_CHANGED,
+    Reason.UNKNOWN_PARAMETER,
+    Reason.NOT_ASCENDING,
+    Reason.OUTSIDE_CORRIDOR,
+    Reason.STEP_TOO_LARGE,
+    Reason.COOLING_DOWN,
+    Reason.DRIFT_EXHAUSTED,
+    Reason.NO_EFFECT,
+    Reason.GROUP_SPLIT,
+    Reason.INVARIANT_BROKEN,
+    Reason.NOT_ANNOUNCED,
+    Reason.VETOED,
+    Reason.NOTICE_RUNNING,
+    Reason.CHANGED_BEHIND,
+    Reason.NOT_LAST_GOOD,
+    Reason.IRREVERSIBLE,
+}
+NAMES_A_PARAMETER = {
+    Reason.OUTSIDE_CORRIDOR,
+    Reason.STEP_TOO_LARGE,
+    Reason.COOLING_DOWN,
+    Reason.DRIFT_EXHAUSTED,
+    Reason.IRREVERSIBLE,
+}
+
+
+def agreed(world: World, proposal: Proposal, state: MarketState, announced_at: int | None) -> Reason | None:
+    """Return the one verdict of both. Raises AssertionError when there are two."""
+    finding = verdict(proposal, state, world.house.now, announced_at)
+    refusal = world.refusal(proposal)
+    if finding is None or refusal is None:
+        assert finding is refusal, f"guard: {finding}, steward: {refusal}, on {proposal} in {state}"
+        return None
+    reason, parameter = in_our_words(refusal)
+    assert finding[0] is reason, f"guard: {finding}, steward: {refusal}, on {proposal} in {state}"
+    if reason in NAMES_A_PARAMETER:
+        assert finding[1].startswith(f"parameter {parameter}"), f"guard: {finding}, steward: {refusal}"
+    return reason
+
+
+@pytest.fixture
+def stewards() -> Stewards:
+    return Stewards()
+
+
+# Every rule by name: what happened before, the proposal, and the verdict of both.
+
+PAIR = Rules((Limits(coupled=0b11), Limits(coupled=0b11), Limits()))
+WEEK = Rules((Limits(drift_budget=120, drift_window=1_000), Limits(), Limits()))
+NOTICE = Rules((Limits(notice=500), Limits(notice=900, tightening_up=False), Limits()))
+ORDERED = Rules(
+    (Limits(max_step_up=200), Limits(), Limits()), invariants=(Invariant(0, 1, 1, 1), Invariant(2, 3, 1, 4))
+)
+FIXED = Rules((Limits(reversible=False), Limits(), Limits()))
+RESTING = Rules((Limits(cooldown=100), Limits(), Limits()))
+HALF = Rules((Limits(relative=True, max_step_up=333, max_step_down=5_000), Limits(), Limits()))
+UP, DOWN = (0, 510), (0, 490)
+OTHER_STATE = "0x" + "11" * 32
+
+
+def did(world: World, *changes: tuple[int, int], wait: int = 0) -> World:
+    """Apply a change and let time pass."""
+    world.submit(world.change(*changes))
+    world.house.wait(wait)
+    return world
+
+
+def wrote(world: World, *values: int) -> World:
+    """Change the protocol behind the steward's back."""
+    world.write(values)
+    return world
+
+
+def paused(world: World) -> World:
+    """Let the guardian pause the steward."""
+    world.pause()
+    return world
+
+
+def announced(world: World, *changes: tuple[int, int], wait: int, veto: bool = False) -> Proposal:
+    """Announce a change and let time pass."""
+    proposal = world.change(*changes)
+    world.announce(proposal)
+    if veto:
+        world.veto(proposal)
+    world.house.wait(wait)
+    return proposal
+
+
+def next_window(world: World, *, less: int = 0) -> World:
+    """Let time pass until the drift window of 1,000 s after the present one begins."""
+    world.house.wait(1_000 - world.house.now % 1_000 - less)
+    return world
+
+
+Story = Callable[[World], Proposal]
+CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
+    "a sound change": (None, Rules(), lambda w: w.change(UP)),
+    "paused": (Reason.PAUSED, Rules(), lambda w: paused(w).change(UP, deadline=0)),
+    "paused, a rollback": (None, Rules(), lambda w: paused(did(w, UP)).undo()),
+    "at the deadline": (None, Rules(), lambda w: w.change(UP, deadline=w.house.now)),
+    "a second late": (Reason.EXPIRED, Rules(), lambda w: w.change(UP, deadline=w.house.now - 1, sequence=9)),
+    "sequence of the current version": (Reason.SEQUENCE_TAKEN, Rules(), lambda w: did(w, UP).change(UP, sequence=1)),
+    "sequence left out": (Reason.SEQUENCE_TAKEN, Rules(), lambda w: w.change(UP, sequence=2, state_hash=OTHER_STATE)),
+    "another state": (Reason.STATE_CHANGED, Rules(), lambda w: w.change((9, 1), state_hash=OTHER_STATE)),
+    "first unknown id": (Reason.UNKNOWN_PARAMETER, Rules(), lambda w: w.change(UP, (3, 500))),
+    "unknown id that comes twice": (Reason.UNKNOWN_PARAMETER, Rules(), lambda w: w.change((7, 1), (7, 1))),
+    "an id twice": (Reason.NOT_ASCENDING, Rules(), lambda w: w.change((0, 550), (0, 600))),
+    "ids descending": (Reason.NOT_ASCENDING, Rules(), lambda w: w.change((1, 510), UP)),
+    "on the lower edge": (None, Rules().limit(0, minimum=490), lambda w: w.change(DOWN)),
+    "below the corridor": (Reason.OUTSIDE_CORRIDOR, Rules().limit(0, minimum=491), lambda w: w.change(DOWN)),
+    "on the upper edge": (None, Rules().limit(0, maximum=510), lambda w: w.change(UP)),
+    "above the corridor": (Reason.OUTSIDE_CORRIDOR, Rules().limit(0, maximum=509), lambda w: w.change(UP)),
+    "left outside the corridor": (
+        Reason.OUTSIDE_CORRIDOR,
+        Rules().limit(1, maximum=600),
+        lambda w: wrote(w, 500, 601, 500).change(UP, (1, 601)),
+    ),
+    "largest step": (None, Rules(), lambda w: w.change((0, 600), (1, 400))),
+    "step up too large": (Reason.STEP_TOO_LARGE, Rules(), lambda w: w.change((0, 601))),
+    "step down too large": (Reason.STEP_TOO_LARGE, Rules(), lambda w: w.change((0, 399))),
+    "largest relative step, rounded down": (None, HALF, lambda w: w.change((0, 516))),
+    "relative step too large": (Reason.STEP_TOO_LARGE, HALF, lambda w: w.change((0, 517))),
+    "relative step down to a half": (None, HALF, lambda w: w.change((0, 250))),
+    "relative step from zero": (Reason.STEP_TOO_LARGE, HALF, lambda w: wrote(w, 0, 0, 0).change((0, 1))),
+    "cooldown just over": (None, RESTING, lambda w: did(w, UP, wait=100).change((0, 520))),
+    "a second of cooldown left": (Reason.COOLING_DOWN, RESTING, lambda w: did(w, UP, wait=99).change((0, 520))),
+    "cooling but left alone": (None, RESTING, lambda w: did(w, UP).change(UP, (1, 510))),
+    "cooldown after a rollback": (
+        Reason.COOLING_DOWN,
+        RESTING,
+        lambda w: (did(w, UP, wait=100).submit(w.undo()), w.house.wait(99), w.change(UP))[-1],
+    ),
+    "whole drift budget": (None, WEEK, lambda w: did(w, (0, 580)).change((0, 540))),
+    "drift budget spent": (Reason.DRIFT_EXHAUSTED, WEEK, lambda w: did(w, (0, 580)).change((0, 539))),
+    "spent in the window before": (
+        Reason.DRIFT_EXHAUSTED,
+        WEEK,
+        lambda w: next_window(did(next_window(w), (0, 580))).change((0, 539)),
+    ),
+    "whole again two windows on": (
+        None,
+        WEEK,
+        lambda w: next_window(next_window(did(next_window(w), (0, 580)))).change((0, 480)),
+    ),
+    "a rollback spends no budget": (
+        None,
+        WEEK,
+        lambda w: (did(next_window(w), (0, 580)).submit(w.undo()), w.change((0, 540)))[-1],
+    ),
+    "a rollback gives no budget back": (
+        Reason.DRIFT_EXHAUSTED,
+        WEEK,
+        lambda w: (did(next_window(w), (0, 580)).submit(w.undo()), w.change((0, 541)))[-1],
+    ),
+    "budget of nothing": (Reason.DRIFT_EXHAUSTED, WEEK.limit(0, drift_budget=0), lambda w: w.change((0, 501))),
+    "nothing named": (Reason.NO_EFFECT, Rules(), lambda w: w.change()),
+    "live values named": (Reason.NO_EFFECT, PAIR, lambda w: w.change((0, 500))),
+    "half of a pair": (Reason.GROUP_SPLIT, PAIR, lambda w: w.change(UP)),
+    "pair of which one stays": (None, PAIR, lambda w: w.change(UP, (1, 500))),
+    "coupled one way": (None, PAIR.limit(0, coupled=0), lambda w: w.change(UP)),
+    "split and against an invariant": (
+        Reason.GROUP_SPLIT,
+        ORDERED.limit(0, coupled=0b101),
+        lambda w: w.change((0, 501)),
+    ),
+    "equal where the first may not exceed": (None, ORDERED, lambda w: w.change((0, 510), (1, 510))),
+    "first exceeds the second": (Reason.INVARIANT_BROKEN, ORDERED, lambda w: w.change((0, 501))),
+    "weighed sides equal": (None, ORDERED.limit(2, max_step_up=200), lambda w: w.change((2, 666))),
+    "weighed side exceeds": (Reason.INVARIANT_BROKEN, ORDERED.limit(2, max_step_up=200), lambda w: w.change((2, 667))),
+    "not announced": (Reason.NOT_ANNOUNCED, NOTICE, lambda w: w.change(UP)),
+    "loosening needs no notice": (None, NOTICE, lambda w: w.change(DOWN, (1, 510))),
+    "lower is tighter": (Reason.NOT_ANNOUNCED, NOTICE, lambda w: w.change((1, 490))),
+    "notice just over": (None, NOTICE, lambda w: announced(w, UP, wait=500)),
+    "a second of notice left": (Reason.NOTICE_RUNNING, NOTICE, lambda w: announced(w, UP, wait=499)),
+    "longest notice counts": (Reason.NOTICE_RUNNING, NOTICE, lambda w: announced(w, UP, (1, 490), wait=899)),
+    "vetoed": (Reason.VETOED, NOTICE, lambda w: announced(w, UP, wait=500, veto=True)),
+    "another than announced": (
+        Reason.NOT_ANNOUNCED,
+        NOTICE,
+        lambda w: replace(announced(w, UP, wait=500), changes=(Change(0, 509),)),
+    ),
+    "a rollback beyond steps, cooldown, budget and notice": (
+        None,
+        NOTICE.limit(0, cooldown=10**6, drift_budget=10, drift_window=10**6),
+        lambda w: did(w, DOWN).undo(),
+    ),
+    "rollback to what is live": (Reason.NO_EFFECT, Rules(), lambda w: w.undo()),
+    "rollback once proven": (Reason.NO_EFFECT, Rules(), lambda w: did(w, UP, wait=50_000).undo()),
+    "rollback a second before": (None, Rules(), lambda w: did(w, UP, wait=49_999).undo()),
+    "rollback to something else": (
+        Reason.NOT_LAST_GOOD,
+        Rules(),
+        lambda w: did(w, UP).undo(changes=(Change(0, 501),)),
+    ),
+    "rollback of nothing": (Reason.NOT_LAST_GOOD, Rules(), lambda w: did(w, UP).undo(changes=())),
+    "rollback that names what stays": (
+        None,
+        Rules(),
+        lambda w: did(w, UP).undo(changes=(Change(0, 500), Change(2, 500))),
+    ),
+    "rollback of an unknown id": (
+        Reason.UNKNOWN_PARAMETER,
+        Rules(),
+        lambda w: did(w, UP).undo(changes=(Change(0, 500), Change(3, 1))),
+    ),
+    "rollback that names one twice": (
+        Reason.NOT_ASCENDING,
+        Rules(),
+        lambda w: did(w, UP).undo(changes=(Change(0, 500), Change(0, 500))),
+    ),
+    "rollback late": (Reason.EXPIRED, Rules(), lambda w: did(w, UP).undo(deadline=w.house.now - 1)),
+    "rollback after a change behind the steward": (
+        Reason.CHANGED_BEHIND,
+        Rules(),
+        lambda w: wrote(did(w, UP), 510, 501, 500).undo(),
+    ),
+    "change after a change behind the steward": (None, Rules(), lambda w: wrote(w, 500, 501, 500).change(UP)),
+    "rollback of one that cannot be set back": (Reason.IRREVERSIBLE, FIXED, lambda w: did(w, UP).undo()),
+    "rollback of another": (None, FIXED, lambda w: did(w, (1, 510)).undo()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case__guard_and_steward__give_the_verdict_that_the_table_says(stewards, name):
+    expected, rules, story = CASES[name]
+    world = stewards.add(rules)
+    proposal = story(world)
+    assert agreed(world, proposal, world.state(), world.announced_at(proposal)) is expected
+
+
+def test_cases__every_reason_of_the_twin__is_in_the_table():
+    assert {reason for reason, _, _ in CASES.values()} == {*TWIN, None}
+
+
+@pytest.mark.parametrize("seed", range(WALKS))
+def test_walk__eight_thousand_proposals__guard_and_steward_never_differ(stewards, seed):
+    found: Counter[tuple[ProposalKind, Reason | None]] = Counter()
+    walk = Walk(stewards, Author(seed))
+    for world, proposal, state, announced_at in islice(walk, PROPOSALS):
+        found[proposal.kind, agreed(world, proposal, state, announced_at)] += 1
+    assert found.total() == PROPOSALS
+    reasons = Counter(reason for _, reason in found.elements())
+    assert {reason: reasons[reason] for reason in TWIN if reasons[reason] < LEAST} == {}
+    assert found[ProposalKind.TUNE, None] > PROPOSALS // 20
+    assert found[ProposalKind.ROLLBACK, None] > PROPOSALS // 100
