@@ -66,9 +66,8 @@ def liquidatable(bound: BoundProtocol, accounts: Sequence[Account], answers: Seq
     remaining = iter(answers)
     verdicts = []
     for account in accounts:
-        found = [
-            bound.is_liquidatable(next(remaining), bound.probe(account, round_id)[1]) for round_id in rounds_of(account)
-        ]
+        threshold = bound.threshold_of(account)
+        found = [bound.is_liquidatable(next(remaining), threshold) for _ in rounds_of(account)]
         verdicts.append(any(found))
     return tuple(verdicts)
 

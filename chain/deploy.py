@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from pydantic import SecretStr
     from web3.contract import Contract
-    from web3.types import TxReceipt
+    from web3.types import TxParams, TxReceipt
 
     from chain.progress import Progress
 
@@ -81,6 +81,27 @@ class Deployer:
     def send(self, contract: Contract, function: str, *arguments: Any) -> TxReceipt:
         """Call a function in a transaction of its own."""
         return self._transact(function, contract.get_function_by_name(function)(*arguments))
+
+    def send_raw(self, step: str, target: str, data: str) -> TxReceipt:
+        """Send calldata as it is in a transaction of its own."""
+        transaction: Any = {"from": self.address, "to": Web3.to_checksum_address(target), "data": data}
+        with asking(step):
+            tx_hash = self.web3.eth.send_transaction(transaction)
+            receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.02)
+        return succeeded(step, receipt)
+
+    def call_raw(self, target: str, data: str) -> bytes:
+        """Return a view's answer to calldata as it is."""
+        with asking("read"):
+            return bytes(self.web3.eth.call({"to": Web3.to_checksum_address(target), "data": data}))  # type: ignore[typeddict-item]
+
+    def send_data(self, step: str, target: str, data: bytes) -> str:
+        """Send calldata to a contract; return the transaction's hash, 0x-prefixed."""
+        with asking(step):
+            transaction: TxParams = {"from": self.account.address, "to": Web3.to_checksum_address(target), "data": data}
+            tx_hash = self.web3.eth.send_transaction(transaction)
+            receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, RECEIPT_SECONDS, poll_latency=0.02)
+        return succeeded(step, receipt)["transactionHash"].to_0x_hex()
 
     def head(self) -> tuple[int, int]:
         """Return the latest block's number and time, Unix seconds."""

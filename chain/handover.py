@@ -73,12 +73,12 @@ class Missing:
 
 
 async def rehearse(rpc: Rpc, sender: str, calls: Sequence[Call], block: BlockStamp) -> str | None:
-    """Make calls from `sender` on a copy of the chain, one after the other; return why one was refused, or None."""
+    """Make calls from `sender` on a copy of the chain, one after the other; return why one was refused, or None.
+
+    Raises Refused when the endpoint does not serve eth_simulateV1.
+    """
     asked = [{"from": sender, "to": target, "data": data} for target, data in calls]
-    try:
-        answer = await rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": asked}]}, hex(block.number))
-    except Refused as error:
-        return error.message
+    answer = await rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": asked}]}, hex(block.number))
     for call in answer[0]["calls"]:
         if call["status"] != "0x1":
             failed = call.get("error") or {}

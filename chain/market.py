@@ -104,7 +104,7 @@ class Market:
     async def last_good(self, view: StewardView) -> tuple[int, ...]:
         """Return the values that a rollback would restore: the steward keeps their hash, the chain's log has them.
 
-        Raises Unreachable when the endpoint does not serve the log, and BindingError when no log has that hash.
+        Raises Unreachable when the endpoint does not serve the log, or serves one whose values have another hash.
         """
         self.versions[view.state_hash] = view.values
         if view.good_hash not in self.versions:
@@ -115,7 +115,7 @@ class Market:
             for values in map(steward.version_values, logs):
                 self.versions[steward.state_hash(self.steward, self.chain_id, self.name, values)] = values
         if view.good_hash not in self.versions:
-            raise BindingError(f"{self.name}: no log of block {view.good_in} has the last good version's values")
+            raise Unreachable(f"{self.name}: no log of block {view.good_in} has the values of {view.good_hash}")
         return self.versions[view.good_hash]
 
     async def announced_at(self, digest: str, block: BlockStamp) -> int | None:
@@ -173,7 +173,8 @@ class Market:
             # eth_simulateV1 takes a number only, and another block stands at that height by now.
             raise SimulationReverted("the block the decision was made for is no longer canonical")
         for simulated in answer:
-            _returned(simulated["calls"][0])
+            for first in simulated["calls"][:1]:
+                _returned(first)
         blocks_shown: list[dict[str, Any]] = answer
         return blocks_shown
 

@@ -147,10 +147,13 @@ class BoundProtocol:
 
     def probe(self, account: Account, round_id: int | None) -> tuple[bytes, int]:
         """Return the arguments of the health view, without its selector, and the threshold."""
+        _, data = self.health_call(account, round_id)
+        return bytes.fromhex(data[10:]), self.threshold_of(account)
+
+    def threshold_of(self, account: Account) -> int:
+        """Return what the health word of an account is held against, 0 where only its truth counts."""
         threshold = self.binding.health.threshold
-        known = self.known_of(account, round_id)
-        _, data = self.call(self.binding.health, known)
-        return bytes.fromhex(data[10:]), 0 if threshold is None else self.number(threshold, "int256", known)
+        return 0 if threshold is None else self.number(threshold, "int256", self.known_of(account))
 
     def is_liquidatable(self, answer: bytes, threshold: int) -> bool:
         """Return what the health view's answer says. Raises BindingError on a short one."""

@@ -139,7 +139,10 @@ async def _live(ground: Ground, market: str, policy: Policy, bound: BoundProtoco
         findings.append(passed(market, "live values keep the policy", " ".join(map(str, values))))
     sender = ground.deployment.markets[market].executor or ground.deployment.steward
     check = f"the protocol takes settings from {sender}"
-    missing = await missing_handovers(ground.rpc, sender, calls, ground.block)
+    try:
+        missing = await missing_handovers(ground.rpc, sender, calls, ground.block)
+    except Refused as error:
+        return [*findings, failed(market, check, str(error), "use an endpoint that serves eth_simulateV1")]
     findings += [
         failed(market, check, f"{one.target} refuses its live values: {one.reason}", one.remedy) for one in missing
     ]

@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from config.errors import ConfigError, KnownFault
 from config.load import DEFAULT_SETTINGS, Secrets
+from keeper.bench_commands import bench
 from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
-from keeper.setup_commands import check, deploy
+from keeper.setup_commands import check, deploy, govern, policy
 from keeper.terminal import (
     EXIT_FAILED,
     EXIT_HALTED,
@@ -46,6 +47,9 @@ app = typer.Typer(
 )
 app.command()(deploy)
 app.command()(check)
+app.command()(policy)
+app.command()(govern)
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

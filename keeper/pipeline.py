@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -204,6 +205,7 @@ class Pipeline:
     async def _take_up(self, approved: Approved, announced: Announced, state: MarketState) -> Outcome:
         """Make an announced change once its notice is over: the very message that was announced, judged again."""
         proposal = approved.proposal
+        self.memory.note(proposal)  # it may have been made before a restart, or another after it
         at = await self.market.announced_at(announced.attestation, state.block)
         refused = self._review(proposal, state, at)
         if refused is not None and refused.reason is Reason.NOTICE_RUNNING:
@@ -355,7 +357,12 @@ class Pipeline:
 
 
 def _cushion(account: Account) -> float:
-    """Return what an account has above its liquidation margin, as a share of that; 0 where the protocol is silent."""
-    if account.equity is None or not account.liquidation_margin:
+    """Return what an account has above its liquidation margin, as a share of that.
+
+    0 where the protocol is silent, infinite where it demands nothing: whoever only bought comes last.
+    """
+    if account.equity is None or account.liquidation_margin is None:
         return 0.0
+    if account.liquidation_margin == 0:
+        return math.inf
     return (account.equity - account.liquidation_margin) / account.liquidation_margin

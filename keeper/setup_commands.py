@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.load import DEFAULT_SETTINGS
+from config.errors import ConfigError
+from config.load import DEFAULT_SETTINGS, load_policies
 from keeper.terminal import (
     EXIT_FAILED,
     AsJson,
@@ -102,3 +103,41 @@ def check(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False, as_json: 
         for renderable in render(report):
             out.print(renderable, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if report.ok else EXIT_FAILED)
+
+
+def policy(
+    config: Config = DEFAULT_SETTINGS,
+    *,
+    market: Annotated[str, typer.Option(help="Market whose policy it is.")],
+    policies: Annotated[Path | None, typer.Option(help="Limits; default config/policies/<protocol>.toml.")] = None,
+) -> None:
+    """Store a policy made of a market's binding and limits; it does nothing until governance puts it into force."""
+    from keeper.govern import store  # noqa: PLC0415 - likewise
+
+    settings, secrets = read_settings(config), read_secrets(dry_run=False)
+    deployment, protocols = read_deployment(settings), read_protocols(settings, config)
+    if market not in protocols:
+        raise ConfigError(f"--market {market}: must be one of {', '.join(protocols)}")
+    limits = load_policies(protocols[market], policies)
+    stored = store(settings, secrets, deployment, market, protocols[market], limits)
+    out.print(f"stored at {stored}", highlight=False)
+    out.print(f"next: keeper govern set_policy {market} {stored}", highlight=False, markup=False, soft_wrap=True)
+
+
+def govern(
+    function: Annotated[str, typer.Argument(help="Function of the steward that governance alone may call.")],
+    arguments: Annotated[Addresses | None, typer.Argument(help="Its arguments; a market by its name.")] = None,
+    config: Config = DEFAULT_SETTINGS,
+    *,
+    send: Annotated[bool, typer.Option(help="Send the call that is due, with KEEPER_PRIVATE_KEY.")] = False,
+    salt: Annotated[int, typer.Option(min=0, help="Tells a repeated operation from the earlier one.")] = 0,
+) -> None:
+    """Bring a call of governance through the timelock: schedule it, later execute it. Shows what is due and how."""
+    from keeper.govern import govern as bring_on  # noqa: PLC0415 - likewise
+    from keeper.govern import operation_of  # noqa: PLC0415 - likewise
+
+    settings, secrets = read_settings(config), read_secrets(dry_run=not send)
+    deployment = read_deployment(settings)
+    operation = operation_of(deployment, function, arguments or [], salt)
+    for line in asyncio.run(bring_on(settings, secrets, deployment, operation, send=send)):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)

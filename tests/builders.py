@@ -182,7 +182,14 @@ def tune(*changes: tuple[int, int], **fields: Any) -> Proposal:
 
 def preflight(proposal: Proposal, **changes: Any) -> Preflight:
     """A simulation that shows exactly what was proposed and liquidates nobody."""
-    shown = Preflight(block=BLOCK, calldata="0x12", gas=90_000, values=proposal.values, newly_liquidatable=())
+    shown = Preflight(
+        block=BLOCK,
+        calldata="0x12",
+        attestation="0x" + "ae" * 32,
+        gas=90_000,
+        values=proposal.values,
+        newly_liquidatable=(),
+    )
     return replace(shown, **changes)
 
 

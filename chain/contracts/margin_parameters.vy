@@ -165,9 +165,9 @@ def _ramped(ramps: Ramps) -> uint256[COUNT]:
         offset: uint256 = unsafe_mul(32, id)
         elapsed: uint256 = block.timestamp - ((ramps.started_at >> offset) & LANE)
         if elapsed < ramp_duration:
+            # Never above the target: `set_parameters` takes the smaller of the two.
             start: uint256 = (ramps.starts >> offset) & LANE
-            if start < values[id]:
-                values[id] = start + (values[id] - start) * elapsed // ramp_duration
+            values[id] = start + (values[id] - start) * elapsed // ramp_duration
     values[LIQUIDATION_THRESHOLD] = min(values[LIQUIDATION_THRESHOLD], values[MAINTENANCE_FACTOR])
     return values
 

@@ -42,7 +42,9 @@ class World:
     def tune(self, changes: dict[int, int]) -> None:
         """Set some parameters by id and leave the others at their targets."""
         values = self.market.parameters()
-        self.market.set_parameters([changes.get(index, value) for index, value in enumerate(values)], sender=self.setter)
+        self.market.set_parameters(
+            [changes.get(index, value) for index, value in enumerate(values)], sender=self.setter
+        )
 
     def fund(self, account: str, amount: float) -> None:
         """Mint and deposit."""
@@ -96,7 +98,7 @@ def _isolated() -> Iterator[None]:
 def deployers() -> dict[str, Any]:
     """Compiled contracts by name. Without its cache titanoboa has no source maps for this compiler."""
     boa.interpret.set_cache_dir(str(ROOT / ".cache" / "boa"))
-    names = ("collateral_token", "options_market", "policy_registry", "price_feed", "risk_steward")
+    names = ("collateral_token", "options_market", "policy_registry", "price_feed", "risk_steward", "timelock")
     return {name: boa.load_partial(str(ROOT / "chain" / "contracts" / f"{name}.vy")) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""A policy's records, written out here a second time: what the tests store is not what the product's own encoder made."""
+"""A policy's records, written out a second time: the tests do not lean on the product's own encoder."""
 
 from __future__ import annotations
 

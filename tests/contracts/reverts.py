@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import boa
 import pytest
 from eth_abi import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ERROR = bytes.fromhex("08c379a0")
 
@@ -19,6 +22,15 @@ def reverting(reason: str | bytes) -> Iterator[None]:
         yield
     expected = reason if isinstance(reason, bytes) else revert_data(reason)
     assert caught.value.call_trace.output == expected, f"{caught.value.call_trace.output!r} is not {reason!r}"
+
+
+def refusal(act: Callable[[], object]) -> bytes | None:
+    """What a call's revert returns; None where it goes through."""
+    try:
+        act()
+    except boa.BoaError as error:
+        return error.call_trace.output
+    return None
 
 
 def revert_data(reason: str) -> bytes:

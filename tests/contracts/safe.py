@@ -63,4 +63,6 @@ def _deploy(package: Package, path: str) -> Any:
 
 
 def _abi(package: Package, path: str) -> Any:
-    return boa.loads_abi(json.dumps(package.artefact(f"{CONTRACTS}/{path}")["abi"]), name=path.split("/", maxsplit=1)[0])
+    return boa.loads_abi(
+        json.dumps(package.artefact(f"{CONTRACTS}/{path}")["abi"]), name=path.split("/", maxsplit=1)[0]
+    )

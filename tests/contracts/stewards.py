@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boa
 from attestations import Domain, Message, Signature
 from eth_abi import encode
-from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
 from policies import Parameter, Policy, selector
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 TARGETS = Path(__file__).parent / "targets"
 INITIAL = (100, 100, 500, 600)

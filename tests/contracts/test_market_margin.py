@@ -13,7 +13,7 @@ DAY = 86_400
 MONEY = 10**6
 PRICE = 10**8
 SIZE = 10**18
-UP, DOWN, VOL = range(3)
+UP, DOWN, VOL, FACTOR, THRESHOLD = range(5)
 RAMP = 3_600
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -222,6 +222,18 @@ def test_health__running_ramp__binds_new_positions_at_once_and_open_ones_later(w
     assert later.initial_margin > 1_700 * MONEY > at_once.maintenance_margin
     mark = exact_value(2_000 * PRICE, 2_200 * PRICE, True, SIZE, 365 * DAY - RAMP, 0, 8_000)
     assert later.maintenance_margin == pytest.approx(float(mark + (later.initial_margin - mark) * 8 / 10), abs=2)
+
+
+def test_health__ramping_shares__holds_those_in_effect(world):
+    world.short(5_000, strike=2_200, days=365)
+    world.tune({FACTOR: 9_000, THRESHOLD: 8_400})
+    at_once = world.market.health(world.seller)
+    assert (at_once.maintenance_margin, at_once.liquidation_margin) == (1_113_600_000, 1_054_400_000)
+    boa.env.time_travel(seconds=RAMP // 2)
+    midway = world.market.health(world.seller)
+    mark = exact_value(2_000 * PRICE, 2_200 * PRICE, True, SIZE, 365 * DAY - RAMP // 2, 0, 8_000)
+    for margin, share in ((midway.maintenance_margin, 8_500), (midway.liquidation_margin, 7_700)):
+        assert margin == pytest.approx(float(mark + (midway.initial_margin - mark) * share / 10_000), abs=2)
 
 
 def liquidation_margin_at(world, deployers, targets, elapsed, **terms):

@@ -259,7 +259,8 @@ def test_parameters_set__event__tells_targets_and_starts(world):
 def test_set_parameters__last_time_that_fits__ramps_on_beyond_it_and_a_second_later_reverts(world):
     boa.env.timestamp = LAST_TIME
     world.market.set_parameters([value + 1_000 for value in INITIAL], sender=world.setter)
-    boa.env.time_travel(seconds=RAMP // 2)
-    assert world.market.effective_parameters() == [*(value + 500 for value in INITIAL[:PENALTY]), 2_000]
+    boa.env.time_travel(seconds=1)
     with boa.reverts("options_market: time out of range"):
         world.tune({UP: 1})
+    boa.env.time_travel(seconds=RAMP // 2 - 1)
+    assert world.market.effective_parameters() == [*(value + 500 for value in INITIAL[:PENALTY]), 2_000]

@@ -93,7 +93,7 @@ class TestReadBack:
         refused(NOT_IN_PLACE, CHANGE)
 
     def test_apply__getter_lies_as_long_as_the_transaction_lasts__is_found_out_afterwards(self, guard, refused):
-        """Nothing on chain can see this at once: afterwards live state and version differ, and no rollback builds on it."""
+        """Nothing on chain sees it at once; afterwards live state and version differ, and no rollback builds on it."""
         guard.knobs.set_frozen(True, True)
         guard.apply(CHANGE)
         boa.env.time_travel(seconds=1)
@@ -162,7 +162,10 @@ class TestAnswer:
 
         def activate(signature, word=0):
             read = (str(guard.knobs.address), selector(signature))
-            guard.activate(ONE, replace(guard.policy, parameters=(Parameter(),), positions=((0, word),), reads=(read,), invariants=()))
+            guard.activate(
+                ONE,
+                replace(guard.policy, parameters=(Parameter(),), positions=((0, word),), reads=(read,), invariants=()),
+            )
 
         return activate
 
@@ -182,6 +185,11 @@ class TestAnswer:
         read("many_words()")
         assert guard.state(ONE).values == [100]
 
+    def test_activate__getter_reverts_with_a_reason_as_long_as_an_answer__reverts(self, guard, read):
+        guard.knobs.set_broken(True, False)
+        with reverting(GETTER):
+            read("all_knobs()")
+
     def test_activate__no_such_getter__reverts(self, read):
         with reverting(GETTER):
             read("no_such_getter()")
@@ -198,7 +206,9 @@ class TestReentry:
             for target, data in calls:
                 guard.knobs.reenter(target, data)
             guard.apply({2: 510})
-            return [(item.success, item.answer) for item in (guard.knobs.outcomes(index) for index in range(len(calls)))]
+            return [
+                (item.success, item.answer) for item in (guard.knobs.outcomes(index) for index in range(len(calls)))
+            ]
 
         return apply
 

@@ -1,4 +1,4 @@
-"""Limits on each value of a change: corridor, step, cooldown, group, invariant; each refusal beside what is let through."""
+"""Limits on the values of a change: corridor, step, cooldown, group, invariant; each refusal beside its twin."""
 
 import boa
 import pytest
@@ -7,6 +7,7 @@ from reverts import rule
 from stewards import COOLDOWN, TURN, load_target
 
 WIDE = b"wide".ljust(32)
+NARROW = {2: {"minimum": 450, "maximum": 550, "cooldown": 0}}
 
 
 @pytest.fixture
@@ -29,10 +30,8 @@ def turn(target, index, to):
 
 
 class TestCorridor:
-    LIMITS = {2: {"minimum": 450, "maximum": 550, "cooldown": 0}}
-
     def test_apply__corridor_edges__are_allowed_and_beyond_refused(self, guard, refused):
-        guard.limit(self.LIMITS)
+        guard.limit(NARROW)
         refused(rule(2, "below corridor"), {2: 449})
         refused(rule(2, "above corridor"), {2: 551})
         guard.apply({2: 450})
@@ -40,18 +39,18 @@ class TestCorridor:
         assert guard.knobs.all_knobs() == [100, 100, 550, 600]
 
     def test_apply__named_but_kept_value_outside_corridor__reverts(self, guard, refused):
-        guard.limit(self.LIMITS)
+        guard.limit(NARROW)
         guard.knobs.turn(2, 551)
         refused(rule(2, "above corridor"), {2: 551, 3: 650})
 
     def test_apply__value_outside_corridor_that_the_batch_leaves_alone__is_allowed(self, guard):
-        guard.limit(self.LIMITS)
+        guard.limit(NARROW)
         guard.knobs.turn(2, 551)
         guard.apply({3: 650})
         assert guard.knobs.all_knobs() == [100, 100, 551, 650]
 
     def test_apply__step_back_from_outside_that_ends_outside__reverts(self, guard, refused):
-        guard.limit(self.LIMITS)
+        guard.limit(NARROW)
         guard.knobs.turn(2, 560)
         refused(rule(2, "above corridor"), {2: 555})
         guard.apply({2: 550})
@@ -81,6 +80,11 @@ class TestStep:
         guard.limit({2: {"relative": True, "max_step_up": 10_000, "cooldown": 0}})
         guard.knobs.turn(2, 0)
         refused(rule(2, "step too large"), {2: 1})
+
+    def test_apply__relative_step_of_the_largest_number_there_is__does_not_overflow(self, guard, refused):
+        guard.limit({3: {"relative": True, "max_step_down": 10_000, "cooldown": 0}})
+        guard.knobs.turn(3, 2**256 - 1)
+        refused(rule(3, "step too large"), {3: 1_000})
 
     def test_apply__relative_step_of_one_parameter__is_absolute_for_another(self, guard, refused):
         guard.limit({2: {"relative": True, "max_step_up": 200}})
@@ -164,7 +168,7 @@ class TestIds:
 
     @pytest.mark.parametrize("values", [(), (650, 650)])
     def test_apply__ids_and_values_of_different_length__reverts(self, refused, values):
-        refused("risk_steward: ids and values differ in length", {3: 650}, values=values)
+        refused("risk_steward: lengths differ", {3: 650}, values=values)
 
     @pytest.mark.parametrize("changes", [{}, {2: 500}, {0: 100, 1: 100}])
     def test_apply__nothing_changes__reverts(self, refused, changes):
@@ -229,7 +233,7 @@ def test_apply__within_every_limit__changes_values_and_makes_a_version(guard):
     assert state.version_hash == state.state_hash
 
 
-def test_apply__several_rules_broken__reports_them_in_their_order(guard, wide, refused):
+def test_apply__several_rules_broken__reports_them_in_their_order(guard, refused):
     """Each value alone first, in the order given, then the batch as a whole."""
     guard.apply({2: 550, 3: 550})
     guard.limit({2: {"cooldown": COOLDOWN, "max_step_down": 10}})

@@ -119,7 +119,7 @@ def test_apply__everything_wrong_with_a_message__is_reported_in_order(guard):
     for field, reason in (
         ("deadline", "risk_steward: deadline passed"),
         ("sequence", "risk_steward: wrong sequence"),
-        ("values", "risk_steward: ids and values differ in length"),
+        ("values", "risk_steward: lengths differ"),
     ):
         expect(reason)
         del wrong[field]

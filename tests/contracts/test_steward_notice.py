@@ -130,7 +130,8 @@ class TestAnnounce:
         with reverting("risk_steward: already announced"):
             noticed.send("announce", announced)
 
-    def test_announce__loosening__reverts(self, noticed, refused):
+    @pytest.mark.usefixtures("noticed")
+    def test_announce__loosening__reverts(self, refused):
         refused("risk_steward: no notice due", LOOSER, "announce")
 
     def test_announce__deadline_before_the_notice_is_over__reverts(self, noticed, refused):
@@ -142,7 +143,8 @@ class TestAnnounce:
         noticed.steward.pause(sender=noticed.guardian)
         refused("risk_steward: paused", TIGHTER, "announce", deadline=boa.env.timestamp + NOTICE)
 
-    def test_announce__value_that_could_never_be_applied__reverts(self, noticed, refused):
+    @pytest.mark.usefixtures("noticed")
+    def test_announce__value_that_could_never_be_applied__reverts(self, refused):
         deadline = boa.env.timestamp + NOTICE
         refused(rule(3, "above corridor"), {3: 1_001}, "announce", deadline=deadline)
         refused(rule(3, "step too large"), {3: 701}, "announce", deadline=deadline)

@@ -2,229 +2,240 @@
 
 import boa
 import pytest
-from eth_utils import keccak
+from policies import PROBATION
+from reverts import reverting, rule
+from stewards import COOLDOWN, INITIAL
 
-COOLDOWN = 3_600
-PROBATION = 7_200
-LIVE = [100, 100, 500, 600]
-
-
-def last_good(guard):
-    sequence, values = guard.steward.last_good(guard.market)
-    return sequence, list(values)
+CHANGE, BACK = {3: 650}, {3: 600}
+AT_LAST_GOOD = "risk_steward: already at the last good version"
+NOT_LAST_GOOD = "risk_steward: not the last good version"
+BEHIND = "risk_steward: changed behind the steward"
 
 
-def test_last_good__after_activation__is_version_zero_at_once(guard):
-    assert last_good(guard) == (0, LIVE)
+def good(guard):
+    return guard.state().good_sequence
 
 
-def test_last_good__version_on_probation__is_the_one_before_and_then_the_version(guard):
-    guard.apply({3: 650})
-    boa.env.time_travel(seconds=PROBATION - 1)
-    assert last_good(guard) == (0, LIVE)
-    boa.env.time_travel(seconds=1)
-    assert last_good(guard) == (1, [100, 100, 500, 650])
+class TestLastGood:
+    def test_market_state__after_activation__version_zero_is_good_at_once(self, guard):
+        state = guard.state()
+        assert (state.good_sequence, state.good_hash) == (0, state.state_hash)
 
+    def test_market_state__version_on_probation__the_one_before_is_good_and_then_the_version(self, guard):
+        before = guard.state().state_hash
+        boa.env.time_travel(blocks=3)
+        guard.apply(CHANGE)
+        made_in = boa.env.evm.patch.block_number
+        boa.env.time_travel(seconds=PROBATION - 1)
+        assert (good(guard), guard.state().good_hash) == (0, before)
+        assert guard.state().good_in < made_in
+        boa.env.time_travel(seconds=1)
+        state = guard.state()
+        assert (state.good_sequence, state.good_hash, state.good_in) == (1, state.state_hash, made_in)
 
-def test_last_good__versions_in_quick_succession__is_the_newest_that_outlived_probation(guard):
-    guard.apply({3: 650})
-    boa.env.time_travel(seconds=PROBATION)
-    guard.apply({3: 700})
-    boa.env.time_travel(seconds=COOLDOWN)
-    guard.apply({3: 750})
-    assert last_good(guard) == (1, [100, 100, 500, 650])
-
-
-def test_rollback__version_on_probation__restores_the_one_before_as_a_new_version(guard):
-    guard.apply({0: 110, 1: 110, 3: 650})
-    guard.rollback({0: 100, 1: 100, 3: 600})
-    steward, market = guard.steward, guard.market
-    assert steward.values(market) == LIVE
-    assert steward.sequence(market) == 2
-    assert tuple(steward.version(market, 2)) == (LIVE, boa.env.timestamp)
-    assert last_good(guard) == (0, LIVE)
-
-
-def test_rollback__event__names_the_restored_version(guard):
-    guard.apply({3: 650})
-    guard.rollback({3: 600})
-    event = guard.steward.get_logs()[-1]
-    assert (event.market, event.sequence, event.context) == (guard.market, 2, b"\x07" * 32)
-    assert (event.restored_sequence, event.values) == (0, LIVE)
-    assert event.state_hash == guard.steward.state_hash(guard.market)
-
-
-@pytest.mark.parametrize("proven", [True, False])
-def test_rollback__protocol_changed_behind_a_version__reverts(guard, proven):
-    guard.apply({3: 650})
-    boa.env.time_travel(seconds=PROBATION if proven else 0)
-    guard.knobs.turn(3, 999)
-    for values in ({3: 650}, {3: 600}):
-        with boa.reverts("risk_steward: changed behind the steward"):
-            guard.rollback(values)
-    assert guard.steward.values(guard.market) == [100, 100, 500, 999]
-
-
-def test_rollback__protocol_changed_and_changed_back__restores_the_last_good_version(guard):
-    guard.apply({3: 650})
-    guard.knobs.turn(3, 999)
-    guard.knobs.turn(3, 650)
-    guard.rollback({3: 600})
-    assert guard.steward.values(guard.market) == LIVE
-
-
-def test_rollback__protocol_changed_behind_version_zero__reverts(guard):
-    guard.knobs.turn(2, 1)
-    with boa.reverts("risk_steward: changed behind the steward"):
-        guard.rollback({2: 500})
-
-
-def test_rebase__protocol_changed_behind_the_steward__becomes_the_last_good_version_at_once(guard):
-    guard.apply({3: 650})
-    guard.knobs.turn(2, 400)
-    steward, market = guard.steward, guard.market
-    steward.rebase(market, sender=guard.governance)
-    event = steward.get_logs()[-1]
-    assert (event.market, event.sequence, event.values) == (market, 2, [100, 100, 400, 650])
-    assert event.state_hash == steward.state_hash(market)
-    assert tuple(steward.version(market, 2)) == ([100, 100, 400, 650], boa.env.timestamp)
-    assert last_good(guard) == (2, [100, 100, 400, 650])
-    with boa.reverts("risk_steward: already at the last good version"):
-        guard.rollback({})
-
-
-def test_rollback__change_after_a_rebase__restores_the_rebased_version(guard):
-    guard.knobs.turn(2, 400)
-    guard.steward.rebase(guard.market, sender=guard.governance)
-    guard.apply({3: 650})
-    guard.rollback({3: 600})
-    assert guard.steward.get_logs()[-1].restored_sequence == 1
-    assert guard.steward.values(guard.market) == [100, 100, 400, 600]
-
-
-def test_rebase__change_computed_before_it__no_longer_applies(guard):
-    arguments = guard.arguments({3: 650})
-    guard.steward.rebase(guard.market, sender=guard.governance)
-    with boa.reverts("risk_steward: wrong sequence"):
-        guard.steward.apply(*arguments, sender=guard.keeper)
-
-
-def test_apply__protocol_changed_behind_the_steward__stores_the_foreign_value_too(guard):
-    guard.knobs.turn(2, 400)
-    guard.apply({3: 650})
-    assert guard.steward.version(guard.market, 1).values == [100, 100, 400, 650]
-
-
-@pytest.mark.parametrize("who", ["keeper", "guardian"])
-def test_rebase__anyone_but_governance__reverts(guard, who):
-    with boa.reverts("access_control: account is missing role"):
-        guard.steward.rebase(guard.market, sender=getattr(guard, who))
-
-
-def test_rebase__market_not_active__reverts(guard):
-    other = keccak(b"other")
-    guard.register(other)
-    with boa.reverts("risk_steward: market not active"):
-        guard.steward.rebase(other, sender=guard.governance)
-
-
-@pytest.mark.parametrize(("to", "reason"), [(1_001, "value above corridor"), (499, "invariant broken")])
-def test_rebase__live_values_beyond_a_limit__reverts(guard, to, reason):
-    guard.knobs.turn(3, to)
-    with boa.reverts(f"risk_steward: {reason}"):
-        guard.steward.rebase(guard.market, sender=guard.governance)
-
-
-def test_rollback__nothing_to_undo__reverts(guard):
-    with boa.reverts("risk_steward: already at the last good version"):
-        guard.rollback({})
-    guard.apply({3: 650})
-    boa.env.time_travel(seconds=PROBATION)
-    with boa.reverts("risk_steward: already at the last good version"):
-        guard.rollback({})
-
-
-def test_rollback__twice__reverts(guard):
-    guard.apply({3: 650})
-    guard.rollback({3: 600})
-    with boa.reverts("risk_steward: already at the last good version"):
-        guard.rollback({3: 600})
-
-
-def test_rollback__large_step_within_cooldown__is_allowed(guard):
-    guard.apply({3: 700})
-    boa.env.time_travel(seconds=COOLDOWN - 1)
-    guard.steward.set_limits(guard.market, 3, (0, 1_000, 1, 1, COOLDOWN), sender=guard.governance)
-    guard.rollback({3: 600})
-    assert guard.steward.values(guard.market) == LIVE
-
-
-def test_rollback__starts_the_cooldown_of_what_it_restored(guard):
-    guard.apply({3: 650})
-    boa.env.time_travel(seconds=COOLDOWN)
-    guard.rollback({3: 600})
-    with boa.reverts("risk_steward: cooldown not over"):
+    def test_market_state__versions_in_quick_succession__the_newest_that_outlived_probation_is_good(self, guard):
+        boa.env.time_travel(blocks=3)
         guard.apply({3: 650})
-    guard.apply({2: 510})
+        boa.env.time_travel(seconds=PROBATION)
+        proven = guard.state()
+        guard.apply({3: 700})
+        boa.env.time_travel(seconds=COOLDOWN)
+        guard.apply({3: 750})
+        state = guard.state()
+        assert (state.good_sequence, state.good_hash) == (1, proven.state_hash)
+        assert state.good_in == proven.good_in
+        guard.rollback({3: 650})
+
+    def test_market_state__every_version_proven__the_last_one_is_good(self, guard):
+        for sequence, value in enumerate((650, 700, 750), start=1):
+            guard.apply({3: value})
+            boa.env.time_travel(seconds=PROBATION)
+            assert good(guard) == sequence
+        guard.apply({3: 800})
+        guard.rollback({3: 750})
 
 
-def test_rollback__last_good_outside_a_new_corridor__reverts(guard):
-    guard.apply({3: 650})
-    guard.steward.set_limits(guard.market, 3, (601, 1_000, 100, 100, 0), sender=guard.governance)
-    with boa.reverts("risk_steward: value below corridor"):
-        guard.rollback({3: 600})
+class TestRestore:
+    def test_rollback__version_on_probation__restores_the_one_before_as_a_new_version(self, guard):
+        guard.apply({0: 110, 1: 110, 3: 650})
+        guard.rollback({0: 100, 1: 100, 3: 600})
+        state = guard.state()
+        assert state.values == list(INITIAL)
+        assert (state.sequence, state.applied_at, state.good_sequence) == (2, boa.env.timestamp, 0)
+        assert state.version_hash == state.state_hash == state.good_hash
+
+    def test_rollback__event__names_the_restored_version(self, guard):
+        guard.apply(CHANGE)
+        guard.rollback(BACK)
+        event = guard.steward.get_logs()[-1]
+        assert type(event).__name__ == "RolledBack"
+        assert (event.market, event.sequence, event.input_root) == (guard.market, 2, b"\x07" * 32)
+        assert (event.restored_sequence, event.values) == (0, list(INITIAL))
+        assert event.state_hash == guard.state().state_hash
+
+    def test_rollback__several_versions_back__restores_all_of_them_at_once(self, guard):
+        guard.apply({0: 110, 1: 100})
+        guard.apply({2: 510})
+        guard.apply({3: 650})
+        guard.rollback({0: 100, 2: 500, 3: 600})
+        assert guard.knobs.all_knobs() == list(INITIAL)
+
+    @pytest.mark.parametrize("changes", [{3: 601}, {3: 650}, {2: 501, 3: 600}, {2: 501}, {}])
+    def test_rollback__to_anything_else__reverts(self, guard, refused, changes):
+        guard.apply(CHANGE)
+        refused(NOT_LAST_GOOD, changes, "rollback")
+
+    def test_rollback__kept_values_named_as_well__is_the_same_version(self, guard):
+        guard.apply(CHANGE)
+        guard.rollback({0: 100, 2: 500, 3: 600})
+        assert guard.knobs.all_knobs() == list(INITIAL)
+
+    def test_rollback__nothing_to_undo__reverts(self, guard, refused):
+        refused(AT_LAST_GOOD, {}, "rollback")
+        guard.apply(CHANGE)
+        boa.env.time_travel(seconds=PROBATION)
+        refused(AT_LAST_GOOD, BACK, "rollback")
+
+    def test_rollback__twice__reverts(self, guard, refused):
+        guard.apply(CHANGE)
+        guard.rollback(BACK)
+        refused(AT_LAST_GOOD, BACK, "rollback")
+
+    def test_rollback__changed_and_changed_back_by_the_steward__has_nothing_to_undo(self, guard, refused):
+        guard.apply(CHANGE)
+        boa.env.time_travel(seconds=COOLDOWN)
+        guard.apply(BACK)
+        refused(AT_LAST_GOOD, {}, "rollback")
+
+    @pytest.mark.parametrize(("changes", "broken"), [([(4, 1)], "unknown"), ([(3, 600), (3, 600)], "id not ascending")])
+    def test_rollback__ids_that_make_no_sense__revert(self, guard, refused, changes, broken):
+        guard.apply(CHANGE)
+        refused(rule(changes[-1][0], broken), changes, "rollback", calls=())
+
+    def test_rollback__of_a_rollback_that_outlived_probation__starts_there(self, guard):
+        guard.apply(CHANGE)
+        guard.rollback(BACK)
+        boa.env.time_travel(seconds=PROBATION)
+        assert good(guard) == 2
+        guard.apply(CHANGE)
+        guard.rollback(BACK)
+        assert guard.steward.get_logs()[-1].restored_sequence == 2
 
 
-def test_rollback__last_good_breaks_a_new_invariant__reverts(guard):
-    guard.apply({2: 600})
-    guard.steward.add_invariant(guard.market, 3, 2, sender=guard.governance)
-    with boa.reverts("risk_steward: invariant broken"):
-        guard.rollback({2: 500})
+class TestWaived:
+    def test_rollback__large_step_within_cooldown_and_notice__is_allowed(self, guard):
+        guard.limit({3: {"max_step_down": 0, "notice": 10, "tightening_up": False}})
+        guard.apply({3: 700})
+        boa.env.time_travel(seconds=COOLDOWN - 1)
+        guard.rollback(BACK)
+        assert guard.knobs.all_knobs() == list(INITIAL)
+
+    def test_rollback__part_of_a_group__is_allowed(self, guard):
+        guard.apply({0: 110, 1: 100})
+        guard.rollback({0: 100})
+        assert guard.knobs.all_knobs() == list(INITIAL)
+
+    def test_rollback__starts_the_cooldown_of_what_it_restored_only(self, guard, refused):
+        guard.apply(CHANGE)
+        boa.env.time_travel(seconds=COOLDOWN)
+        guard.rollback(BACK)
+        refused(rule(3, "cooldown not over"), CHANGE)
+        guard.apply({2: 510})
+
+    def test_rollback__paused__is_allowed(self, guard):
+        guard.apply(CHANGE)
+        guard.steward.pause(sender=guard.guardian)
+        guard.rollback(BACK)
+        assert guard.knobs.all_knobs() == list(INITIAL)
 
 
-def test_rollback__paused__is_allowed(guard):
-    guard.apply({3: 650})
-    guard.steward.pause(sender=guard.guardian)
-    guard.rollback({3: 600})
-    assert guard.steward.values(guard.market) == LIVE
+class TestHeld:
+    def test_rollback__irreversible_parameter__reverts(self, guard, refused):
+        guard.limit({2: {"reversible": False}})
+        guard.apply({2: 510, 3: 650})
+        refused(rule(2, "irreversible"), {2: 500, 3: 600}, "rollback")
+
+    def test_rollback__irreversible_parameter_that_stays__is_no_obstacle(self, guard):
+        guard.limit({2: {"reversible": False}})
+        guard.apply(CHANGE)
+        guard.rollback(BACK)
+        assert guard.knobs.all_knobs() == list(INITIAL)
+
+    def test_rollback__last_good_outside_a_new_corridor__reverts(self, guard, refused):
+        guard.apply(CHANGE)
+        guard.limit({3: {"minimum": 601}})
+        refused(rule(3, "below corridor"), BACK, "rollback")
+        guard.limit({3: {"minimum": 600}})
+        guard.rollback(BACK)
+
+    def test_rollback__last_good_breaks_a_new_invariant__reverts(self, guard, refused):
+        guard.apply({2: 600})
+        guard.limit({}, invariants=((2, 1, 3, 1), (3, 1, 2, 1)))
+        refused("risk_steward: invariant 1 broken", {2: 500}, "rollback")
+
+    def test_rollback__call_that_is_not_allowed__reverts(self, guard, refused):
+        guard.apply(CHANGE)
+        calls = (guard.call(3, 600, "other(uint256,uint256)"),)
+        refused("risk_steward: call not allowed", BACK, "rollback", calls=calls)
+
+    def test_rollback__calls_that_do_not_bring_it_about__revert(self, guard, refused):
+        guard.apply(CHANGE)
+        refused(rule(3, "value not in place"), BACK, "rollback", calls=(guard.call(3, 601),))
+        refused(rule(0, "moved untouched"), BACK, "rollback", calls=(guard.call(3, 600), guard.call(0, 99)))
+
+    def test_rollback__same_message_twice__reverts(self, guard):
+        guard.apply(CHANGE)
+        message = guard.message(BACK)
+        signatures = guard.sign(message, "Rollback")
+        guard.send("rollback", message, signatures)
+        with reverting("risk_steward: wrong sequence"):
+            guard.send("rollback", message, signatures)
 
 
-@pytest.mark.parametrize("values", [{3: 601}, {3: 650}, {2: 500}])
-def test_rollback__calls_restore_something_else__reverts(guard, values):
-    guard.apply({3: 650})
-    with boa.reverts("risk_steward: value not in place"):
-        guard.rollback(values)
+class TestBehindTheSteward:
+    @pytest.mark.parametrize("proven", [True, False])
+    def test_rollback__protocol_changed_behind_a_version__reverts(self, guard, refused, proven):
+        guard.apply(CHANGE)
+        boa.env.time_travel(seconds=PROBATION if proven else 0)
+        guard.knobs.turn(3, 999)
+        for values in (CHANGE, BACK):
+            refused(BEHIND, values, "rollback")
 
+    def test_rollback__protocol_changed_behind_version_zero__reverts(self, guard, refused):
+        guard.knobs.turn(2, 1)
+        refused(BEHIND, {2: 500}, "rollback")
 
-def test_rollback__calls_move_another_parameter__reverts(guard):
-    guard.apply({3: 650})
-    with boa.reverts("risk_steward: untouched parameter moved"):
-        guard.rollback({2: 501, 3: 600})
+    def test_rollback__protocol_changed_and_changed_back__restores_the_last_good_version(self, guard):
+        guard.apply(CHANGE)
+        guard.knobs.turn(3, 999)
+        guard.knobs.turn(3, 650)
+        guard.rollback(BACK)
+        assert guard.knobs.all_knobs() == list(INITIAL)
 
+    def test_rebase__protocol_changed_behind_the_steward__makes_a_version_that_is_good_at_once(self, guard, refused):
+        guard.apply(CHANGE)
+        guard.knobs.turn(2, 400)
+        guard.steward.rebase(guard.market, sender=guard.governance)
+        event = guard.steward.get_logs()[-1]
+        assert (event.market, event.sequence, event.values) == (guard.market, 2, [100, 100, 400, 650])
+        state = guard.state()
+        assert event.state_hash == state.state_hash == state.version_hash == state.good_hash
+        assert (state.sequence, state.good_sequence) == (2, 2)
+        refused(AT_LAST_GOOD, {}, "rollback")
 
-@pytest.mark.parametrize("who", ["governance", "guardian"])
-def test_rollback__anyone_but_the_keeper__reverts(guard, who):
-    guard.apply({3: 650})
-    with boa.reverts("access_control: account is missing role"):
-        guard.rollback({3: 600}, sender=getattr(guard, who))
+    @pytest.mark.parametrize("proven", [True, False])
+    def test_rollback__change_after_a_rebase__restores_the_rebased_version(self, guard, proven):
+        guard.apply({0: 105, 1: 105})
+        boa.env.time_travel(seconds=PROBATION if proven else 0)
+        guard.knobs.turn(2, 400)
+        guard.steward.rebase(guard.market, sender=guard.governance)
+        guard.apply(CHANGE)
+        guard.rollback(BACK)
+        assert guard.steward.get_logs()[-1].restored_sequence == 2
+        assert guard.knobs.all_knobs() == [105, 105, 400, 600]
 
-
-@pytest.mark.parametrize(
-    ("reason", "override"),
-    [
-        ("wrong sequence", {"sequence": 1}),
-        ("state has changed", {"state_hash": b"\x01" * 32}),
-        ("deadline passed", {"deadline": 0}),
-        ("market not active", {"market": keccak(b"other")}),
-    ],
-)
-def test_rollback__not_bound_to_the_present_state__reverts(guard, reason, override):
-    guard.apply({3: 650})
-    with boa.reverts(f"risk_steward: {reason}"):
-        guard.rollback({3: 600}, **override)
-
-
-def test_rollback__call_not_whitelisted__reverts(guard):
-    guard.apply({3: 650})
-    with boa.reverts("risk_steward: call not allowed"):
-        guard.rollback({3: 600}, calls=[guard.call(3, 600, "other")])
+    def test_apply__signed_before_a_rebase__reverts(self, guard):
+        message = guard.message(CHANGE)
+        guard.steward.rebase(guard.market, sender=guard.governance)
+        with reverting("risk_steward: wrong sequence"):
+            guard.send("apply", message)

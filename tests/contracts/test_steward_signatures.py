@@ -92,7 +92,7 @@ class TestQuorum:
         guard.send("apply", message, guard.domain.sign(message, signers))
 
     def test_apply__signed_by_signers_replaced_since__reverts(self, guard, signed, refused):
-        first, second, third = guard.signers
+        _, second, third = guard.signers
         guard.steward.set_quorum(2, [second.address, third.address], sender=guard.governance)
         refused(UNKNOWN, CHANGE, signatures=signed[1][:2])
         guard.send("apply", signed[0], signed[1][1:])
@@ -145,7 +145,9 @@ class TestBinding:
         signatures = replace(guard.domain, **domain).sign(guard.message(CHANGE), guard.signers[:2])
         refused(UNKNOWN, CHANGE, signatures=signatures)
 
-    @pytest.mark.parametrize(("kind", "signed_as"), [("apply", "Rollback"), ("announce", "Rollback"), ("rollback", "Apply")])
+    @pytest.mark.parametrize(
+        ("kind", "signed_as"), [("apply", "Rollback"), ("announce", "Rollback"), ("rollback", "Apply")]
+    )
     def test_any__signed_as_the_other_kind__reverts(self, guard, kind, signed_as):
         guard.apply(CHANGE)
         message = guard.message({3: 600})

@@ -113,9 +113,9 @@ def test_fetches__page_that_asks_for_something__is_noticed(tag):
 class HonestExecutor(CorruptingExecutor):
     """Carries out what was approved, whatever it is told to spoil."""
 
-    async def execute(self, approved, market):
+    async def execute(self, approved, market, *, announce=False):
         self.armed = False
-        return await super().execute(approved, market)
+        return await super().execute(approved, market, announce=announce)
 
 
 class HonestStory(Story):

@@ -17,6 +17,7 @@ from trials import GENESIS, MARKET, PAGE, SPOT, Ended, Trial, open_book, publish
 
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.deploy import Deployer
+from chain.rollout import Roles
 from chain.rpc import Rpc
 from config.load import DEFAULT_SETTINGS, load_policies, load_protocol, load_settings
 from keeper.broker import local_broker
@@ -32,22 +33,25 @@ def chain():
     policies = load_policies(protocol)
     with anvil(timestamp=GENESIS) as running:
         deployer = Deployer.connect(running.url, SecretStr(KEYS[0]), CHAIN_ID, lambda _: None)
-        keeper = deployer.web3.eth.account.from_key(KEYS[1]).address
-        deployment = deploy_on(deployer, {MARKET: protocol}, {MARKET: policies}, SPOT, keeper)
-        addresses = deployment.markets[MARKET]
-        market = deployer.at("options_market", addresses.market)
-        token = deployer.at("collateral_token", addresses.collateral)
+        keeper, owner = deployer.web3.eth.account.from_key(KEYS[1]).address, (deployer.address,)
+        roles = Roles((keeper,), 1, guardians=owner, governance=owner, delay_seconds=policies.timelock_delay_seconds)
+        deployment = deploy_on(deployer, {MARKET: protocol}, {MARKET: policies}, SPOT, roles)
+        addresses = deployment.markets[MARKET].contracts
+        market = deployer.at("options_market", addresses["market"])
+        token = deployer.at("collateral_token", addresses["collateral"])
         risky = open_book(deployer, market, token)
-        paged = protocol.model_copy(update={"accounts": protocol.accounts.model_copy(update={"page": PAGE})})
+        view = protocol.accounts.view.model_copy(update={"page": PAGE})
+        paged = protocol.model_copy(update={"accounts": protocol.accounts.model_copy(update={"view": view})})
         yield Trial(
             running.url,
             deployer,
             deployment,
             paged,
             market,
-            deployer.at("price_feed", addresses.oracle),
+            deployer.at("price_feed", addresses["oracle"]),
             token,
             deployer.at("risk_steward", deployment.steward),
+            deployer.at("policy_registry", deployment.registry),
             risky,
         )
 
@@ -74,6 +78,15 @@ async def journal(tmp_path):
     opened = await Journal.open(f"sqlite:///{tmp_path / 'keeper.db'}", lambda: GENESIS * 1000)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A folder each for two keepers who know nothing of each other."""
+    both = tmp_path / "ours", tmp_path / "theirs"
+    for folder in both:
+        folder.mkdir()
+    return both
 
 
 @pytest.fixture

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 from eth_account import Account
 from pydantic import SecretStr
+from trials import MARKET, closed_port
 
 from chain.anvil import CHAIN_ID, KEYS
 from chain.deploy import Deployer
 from config.load import DEFAULT_SETTINGS
 
-MARKET = "SPX"
 OWNER = KEYS[0]
 ADDRESSES = tuple(Account.from_key(key).address for key in KEYS)
 STRANGER = "0x" + "77" * 20
@@ -86,10 +85,3 @@ def trial_of(bare: Bare, deployment: Any) -> dict[str, Any]:
         "token": at("collateral_token", market["collateral"]),
         "feed": at("price_feed", market["oracle"]),
     }
-
-
-# TEMPORARY until chains/trials import again
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -45,15 +45,6 @@ async def test_audit__wrong_value_that_was_noticed__holds(trial, tmp_path):
     assert (report.ok, report.chain) == (True, Agreement(own=2, foreign=0, before=0))
 
 
-@pytest.fixture
-def folders(tmp_path):
-    """A folder each for two keepers who know nothing of each other."""
-    both = tmp_path / "ours", tmp_path / "theirs"
-    for folder in both:
-        folder.mkdir()
-    return both
-
-
 async def test_audit__changes_older_than_the_journal__are_counted_as_before_it(trial, folders):
     async with keeper_of(trial, folders[1], TIGHT) as theirs:
         assert isinstance(await decide(theirs, trial), Applied)

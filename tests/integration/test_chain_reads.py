@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -12,6 +13,7 @@ from chain import rpc as rpc_module
 from chain.anvil import CHAIN_ID
 from chain.protocol import BindingError
 from chain.rpc import Refused, Rpc, RpcError, Unreachable, WrongChain, block_at, head, require_chain
+from config.abi import Named
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
@@ -40,9 +42,14 @@ async def test_state__book_of_three_pages__has_every_account_once(trial, rpc):
     assert (risky.initial_margin, risky.maintenance_margin, risky.liquidation_margin) == tuple(health[2:5])
 
 
+def with_view(protocol, **changes):
+    """Return a binding whose view of all accounts is another."""
+    view = protocol.accounts.view.model_copy(update=changes)
+    return protocol.model_copy(update={"accounts": protocol.accounts.model_copy(update={"view": view})})
+
+
 async def test_state__whole_pages__equals_one_page(trial, rpc):
-    one_page = trial.protocol.accounts.model_copy(update={"page": 256})
-    whole = trial.bound(rpc, trial.protocol.model_copy(update={"accounts": one_page}))
+    whole = trial.bound(rpc, with_view(trial.protocol, page=256))
     block = await head(rpc)
     assert (await whole.state(block)).accounts == (await trial.bound(rpc).state(block)).accounts
 
@@ -96,23 +103,21 @@ async def test_state__getters_swapped_in_the_binding__is_a_binding_error(trial, 
 
 
 async def test_state__account_layout_of_another_contract__is_a_binding_error(trial, rpc):
-    wrong = trial.protocol.accounts.model_copy(update={"members": [*trial.protocol.accounts.members, "uint256"]})
-    market = trial.bound(rpc, trial.protocol.model_copy(update={"accounts": wrong}))
+    wider = [*trial.protocol.accounts.view.returns, Named("uint256", "more")]
+    market = trial.bound(rpc, with_view(trial.protocol, returns=wider))
     with pytest.raises(BindingError, match=r"accounts\.view"):
         await market.state(await head(rpc))
 
 
 async def test_state__steward_address_without_code__is_a_binding_error(trial, rpc):
-    market = trial.bound(rpc)
-    elsewhere = type(market)(market.name, trial.deployer.address, market.protocol, rpc)
+    elsewhere = replace(trial.bound(rpc), steward=trial.deployer.address)
     with pytest.raises(BindingError, match="steward"):
         await elsewhere.state(await head(rpc))
 
 
 async def test_state__market_without_policies__is_refused_with_the_stewards_words(trial, rpc):
-    market = trial.bound(rpc)
-    unknown = type(market)("NDX", market.steward, market.protocol, rpc)
-    with pytest.raises((Refused, BindingError)):
+    unknown = replace(trial.bound(rpc), name="NDX")
+    with pytest.raises(Refused, match="risk_steward: no policy"):
         await unknown.state(await head(rpc))
 
 

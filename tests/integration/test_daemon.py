@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from dataclasses import replace
 
 import brokers
 import pytest
@@ -258,8 +259,50 @@ async def test_tick__endpoint_serves_another_chain_all_at_once__refuses_until_it
         assert isinstance((await keeper.tick())[0], Applied)
 
 
-async def test_open_keeper__key_without_the_keeper_role__is_a_config_error_and_no_start(trial, tmp_path):
-    with pytest.raises(ConfigError, match="does not hold the keeper role"):
+async def test_open_keeper__key_that_is_no_signer__is_a_config_error_and_no_start(trial, tmp_path):
+    with pytest.raises(ConfigError, match=r"0x[0-9a-fA-F]{40} is no signer"):
         async with keeper_of(trial, tmp_path, key=KEYS[2]):
             pass
     assert await lifecycle(tmp_path) == []
+
+
+async def test_open_keeper__binding_of_another_contract__names_every_finding_and_starts_nothing(trial, tmp_path):
+    """Two getters in each other's place, a view that is not there, and a key that signs nothing: all told at once."""
+    first, second, *others = trial.protocol.parameters
+    swapped = [
+        first.model_copy(update={"getter": second.getter}),
+        second.model_copy(update={"getter": first.getter}),
+        *others,
+    ]
+    price = trial.protocol.price.model_copy(update={"function": "prise()"})
+    wrong = trial.protocol.model_copy(update={"parameters": swapped, "price": price})
+    with pytest.raises(ConfigError) as caught:
+        async with keeper_of(replace(trial, protocol=wrong), tmp_path, key=KEYS[2]):
+            pass
+    told = str(caught.value).split("\n")
+    for words in ("is no signer", "market has no prise()", "spot_shock_up", "spot_shock_down"):
+        assert any(words in line for line in told), caught.value
+    assert not (tmp_path / "keeper.db").exists()
+    assert trial.nonce() == 0
+
+
+async def test_open_keeper__more_signatures_demanded_than_it_holds_keys__is_a_config_error(trial, tmp_path):
+    strict = trial.signed_by(2, trial.keeper, trial.deployer.address)
+    with pytest.raises(ConfigError, match="1 of 2 signatures"):
+        async with keeper_of(strict, tmp_path):
+            pass
+
+
+async def test_open_keeper__signers_replaced_since_the_deployment_file__is_a_config_error(trial, tmp_path):
+    trial.signed_by(1, trial.keeper, trial.deployer.address)
+    with pytest.raises(ConfigError, match="signers are as recorded"):
+        async with keeper_of(trial, tmp_path):
+            pass
+
+
+async def test_open_keeper__steward_whose_code_is_not_ours__is_a_config_error(trial, tmp_path):
+    code = trial.ask("eth_getCode", trial.steward.address, "latest")
+    trial.ask("anvil_setCode", trial.steward.address, code[:-2] + f"{int(code[-2:], 16) ^ 1:02x}")
+    with pytest.raises(ConfigError, match="steward"):
+        async with keeper_of(trial, tmp_path):
+            pass

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import ClientSession, web
 from eth_utils.crypto import keccak
 from pydantic import SecretStr
-from setups import ADDRESSES, MARKET, OWNER, closed_port, settings_file, trial_of
+from setups import ADDRESSES, OWNER, settings_file, trial_of
+from trials import MARKET, closed_port, environment, http_server, start_python
 from web3.exceptions import Web3Exception
 
 from chain.anvil import CHAIN_ID, KEYS
@@ -26,7 +27,7 @@ from keeper.terminal import EXIT_FAILED, EXIT_USAGE
 from keeper.trial import deploy_on
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ["bare_chains"]
+pytest_plugins = ["chains", "bare_chains"]
 
 PROTOCOL = load_protocol("options_market", DEFAULT_SETTINGS)
 POLICIES = load_policies(PROTOCOL)
@@ -362,8 +363,6 @@ async def run_until_killed(bare, config, at, *, forwards):
 
     Returns whether it was killed; it must have ended well otherwise.
     """
-    from trials import environment, http_server, start_python
-
     sent, process = 0, None
 
     async def answer(request):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-from trials import MARKET, RISKY_PRICE, TIGHT, at_head, decide, keeper_of
+from dataclasses import replace
 
-from chain.deploy import KEEPER_ROLE
+import pytest
+from pydantic import SecretStr
+from trials import MARKET, RISKY_PRICE, SPOT, TIGHT, at_head, decide, keeper_of
+
+from chain.anvil import KEYS
+from chain.attestation import attach
 from chain.market import SimulationReverted
-from chain.rpc import Rpc, RpcError
+from chain.rpc import Rpc, RpcError, head
+from chain.signer import LocalSigner
 from keeper.journal import EntryKind
 from keeper.messages import Applied, Change, Proposal, ProposalKind, Reason, Rejected
-from keeper.submit import calldata
+from keeper.submit import action_of, message_of
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
@@ -38,11 +43,16 @@ def proposal_to(values, state, **others):
     return Proposal(**fields | others)
 
 
+def calldata(proposal, market):
+    """Return the message that carries a proposal out, without signatures and without probes."""
+    return message_of(proposal, market, (), 0).calldata(action_of(proposal))
+
+
 async def simulated(trial, rpc, values, **others):
     state = await at_head(rpc, trial)
     market = trial.bound(rpc)
     data = calldata(proposal_to(values, state, **others), market)
-    return await market.simulate(data, trial.deployment.keeper, state)
+    return await market.simulate(data, trial.keeper, state)
 
 
 def liquidatable(accounts):
@@ -57,40 +67,32 @@ async def test_simulate__admissible_change__shows_the_values_and_changes_nothing
     assert trial.sequence() == 0
 
 
-async def test_simulate__admissible_change__foretells_the_gas_that_is_used(trial, tmp_path):
+async def test_rehearse__signed_change__foretells_the_gas_that_is_used(trial, rpc, tmp_path):
+    trial.pass_time(60)  # a ramp that begins in the second of the deployment writes one slot less
+    before = trial.ask("evm_snapshot")
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
         applied = await decide(keeper, trial)
         approved = (await keeper.journal.last(EntryKind.APPROVED)).message()
     assert isinstance(applied, Applied)
-    assert applied.gas_used == approved.preflight.gas
     assert applied.values == approved.preflight.values
+    sent = trial.ask("eth_getTransactionByHash", applied.tx_hash)["input"]
+    trial.ask("evm_revert", before)
+    assert await trial.bound(rpc).rehearse(sent, trial.keeper, await head(rpc)) == applied.gas_used
+    assert approved.preflight.gas < applied.gas_used
 
 
-async def test_simulate__account_healthy_until_the_ramp_ends__is_liquidatable_only_afterwards(trial, rpc):
-    trial.post_price(RISKY_PRICE)
+@pytest.mark.parametrize("price", [SPOT, RISKY_PRICE], ids=["calm", "risky"])
+async def test_simulate__after_the_ramp__shows_what_the_chain_then_says(trial, tmp_path, rpc, price):
+    trial.post_price(price)
     assert liquidatable((await at_head(rpc, trial)).accounts) == []
-    shown = await simulated(trial, rpc, TIGHTER)
-    assert liquidatable(shown.accounts) == []
-    assert liquidatable(shown.accounts_after_ramp) == [trial.risky]
-
-
-async def test_simulate__after_the_ramp__shows_what_the_chain_then_says(trial, tmp_path, rpc):
-    async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        state = await at_head(rpc, trial)
+    async with keeper_of(trial, tmp_path, TIGHT, max_newly_liquidatable=1) as keeper:
         shown = await simulated(trial, rpc, TIGHTER)
-        applied = await decide(keeper, trial)
+        applied = await decide(keeper, trial, price)
     assert applied.values == shown.values
+    assert liquidatable((await at_head(rpc, trial)).accounts) == []
     trial.pass_time(trial.market.functions.ramp_duration().call() + 1)
-    later = await at_head(rpc, trial)
-    margins = [(account.address, account.equity) for account in later.accounts]
-    assert margins == [(account.address, account.equity) for account in shown.accounts_after_ramp]
-    before = {account.address: account.liquidation_margin for account in state.accounts}
-    after = {account.address: account.liquidation_margin for account in later.accounts}
-    foretold = {account.address: account.liquidation_margin for account in shown.accounts_after_ramp}
-    short = [address for address in after if after[address]]
-    assert all(foretold[address] > before[address] for address in short)
-    # Time value shrinks by the seconds between the two blocks.
-    assert all(foretold[address] == pytest.approx(after[address], rel=1e-4) for address in short)
+    later = liquidatable((await at_head(rpc, trial)).accounts)
+    assert later == sorted(shown.liquidatable) == ([trial.risky] if price == RISKY_PRICE else [])
 
 
 async def test_tick__tightening_would_liquidate_after_its_ramp__is_refused_and_nothing_is_sent(trial, tmp_path):
@@ -113,10 +115,17 @@ async def test_tick__the_same_tightening_within_the_operators_bound__is_applied(
     assert approved.preflight.newly_liquidatable == (trial.risky,)
 
 
+async def test_simulate__market_without_accounts__shows_the_values_and_nobody(trial, rpc):
+    state, market = await at_head(rpc, trial), trial.bound(rpc)
+    empty = replace(state, accounts=())
+    shown = await market.simulate(calldata(proposal_to(TIGHTER, state), market), trial.keeper, empty)
+    assert (shown.values, shown.liquidatable) == (TIGHTER, frozenset())
+
+
 REVERTS = {
-    "step": ((501, 450, 1_800, 5_000, 3_300, 500), {}, "step too large"),
-    "corridor": ((300, 350, 1_800, 9_600, 3_900, 500), {}, "value above corridor"),
-    "group": ((350, 350, 1_800, 5_000, 3_300, 500), {}, "group incomplete"),
+    "step": ((501, 450, 1_800, 5_000, 3_300, 500), {}, "parameter 0: step too large"),
+    "corridor": ((300, 350, 1_800, 9_600, 3_900, 500), {}, "parameter 3: above corridor"),
+    "group": ((350, 350, 1_800, 5_000, 3_300, 500), {}, "parameter 1: group incomplete"),
     "sequence": (TIGHTER, {"sequence": 3}, "wrong sequence"),
     "state": (TIGHTER, {"state_hash": "0x" + "22" * 32}, "state has changed"),
     "deadline": (TIGHTER, {"deadline": 1}, "deadline passed"),
@@ -130,21 +139,34 @@ async def test_simulate__change_the_steward_refuses__gives_its_own_reason(trial,
         await simulated(trial, rpc, values, **others)
 
 
-async def test_simulate__sender_without_the_keeper_role__gives_the_contracts_reason(trial, rpc):
+def signed_with(key, proposal, market):
+    """Return a proposal's calldata with the signature of one key."""
+    message, action = message_of(proposal, market, (), 0), action_of(proposal)
+    digest = message.digest(action, market.steward, market.chain_id)
+    return attach(message.calldata(action), [LocalSigner(SecretStr(key)).attest(digest)])
+
+
+async def test_rehearse__signature_of_a_signer__passes_whoever_sends_it(trial, rpc):
     state, market = await at_head(rpc, trial), trial.bound(rpc)
-    data = calldata(proposal_to(TIGHTER, state), market)
-    with pytest.raises(SimulationReverted, match="access_control"):
-        await market.simulate(data, trial.deployer.address, state)
+    data = signed_with(KEYS[1], proposal_to(TIGHTER, state), market)
+    assert await market.rehearse(data, trial.deployer.address, state.block) > 0
 
 
-async def test_tick__keeper_role_revoked_while_it_runs__is_simulation_failed_with_the_reason(trial, tmp_path):
+async def test_rehearse__signature_of_a_key_that_is_no_signer__gives_the_contracts_reason(trial, rpc):
+    state, market = await at_head(rpc, trial), trial.bound(rpc)
+    data = signed_with(KEYS[2], proposal_to(TIGHTER, state), market)
+    with pytest.raises(SimulationReverted, match="risk_steward: unknown signer"):
+        await market.rehearse(data, trial.keeper, state.block)
+
+
+async def test_tick__key_no_longer_a_signer_while_it_runs__is_not_attested_with_the_reason(trial, tmp_path):
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        trial.deployer.send(trial.steward, "revokeRole", KEEPER_ROLE, trial.deployment.keeper)
+        trial.govern("set_quorum", 1, [trial.deployer.address])
         refused = await decide(keeper, trial)
         attempts = await keeper.journal.find(kind=EntryKind.ATTEMPT)
     assert isinstance(refused, Rejected)
-    assert refused.reason is Reason.SIMULATION_FAILED
-    assert "access_control" in refused.detail
+    assert refused.reason is Reason.NOT_ATTESTED
+    assert "risk_steward: unknown signer" in refused.detail
     assert attempts == []
 
 
@@ -154,7 +176,7 @@ async def test_simulate__block_of_the_decision_reorged_away__is_a_known_fault(tr
     trial.reorganise()
     data = calldata(proposal_to(TIGHTER, state), market)
     with pytest.raises(RpcError):
-        await market.simulate(data, trial.deployment.keeper, state)
+        await market.simulate(data, trial.keeper, state)
 
 
 async def test_simulate__reorg_just_before_it__is_not_taken_for_the_decisions_block(trial):

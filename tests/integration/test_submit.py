@@ -2,80 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
 import sqlite3
 
 import pytest
 from eth_account import Account
+from pydantic import SecretStr
 from trials import (
-    MARKET,
     TIGHT,
     audited,
     decide,
-    environment,
     feed,
     keeper_of,
-    publish,
-    readings,
-    run_python,
+    rows,
     scripted,
-    write_settings,
 )
+from wires import DEATHS, SEND, Wire, killed_on_the_way, wired
 
 from chain.anvil import CHAIN_ID, KEYS
-from chain.rpc import Rpc, Unreachable
-from config.load import load_settings
-from keeper.broker import local_broker
-from keeper.journal import EntryKind, Journal
+from chain.attestation import attach
+from chain.signer import LocalSigner
+from keeper.journal import EntryKind
 from keeper.messages import Applied, DryRun, Failed, Reason, Rejected
 from keeper.verify import Agreement
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
-
-FEW_POLLS = {"chain": "receipt_timeout_seconds = 5"}
-SEND = "eth_sendRawTransaction"
-
-
-class Wire(Rpc):
-    """An endpoint whose sends are disturbed: `before` runs ahead of a send, `lost` drops its request or its answer."""
-
-    def __init__(self, url):
-        super().__init__(url)
-        self.lost = ""
-        self.before = None
-        self.sent = []
-
-    async def batch(self, requests):
-        if requests[0][0] != SEND:
-            return await super().batch(requests)
-        self.sent.append(requests[0][1][0])
-        if self.before is not None:
-            self.before(self)
-        if self.lost == "request":
-            raise Unreachable("the request was lost")
-        answers = await super().batch(requests)
-        if self.lost == "answer":
-            raise Unreachable("the answer was lost")
-        return answers
-
-
-@contextlib.asynccontextmanager
-async def wired(trial, folder, **options):
-    """Open a keeper that wants to tighten, over a Wire; it asks for its receipt ten times as often as usual."""
-
-    async def pause(seconds):
-        await asyncio.sleep(seconds / 10)
-
-    async with keeper_of(trial, folder, parts=scripted(TIGHT, open_rpc=Wire), extra=FEW_POLLS, **options) as keeper:
-        keeper.executor.sleep = pause
-        yield keeper
-
-
-async def rows(keeper, kind):
-    return await keeper.journal.find(kind=kind, market=MARKET)
 
 
 async def landed_once(keeper, trial):
@@ -262,7 +214,7 @@ async def test_execute__base_fee_over_the_cap__is_fee_too_high_and_no_attempt(tr
 
 async def test_finish__endpoint_refuses_until_the_deadline__is_failed_and_the_next_tick_applies(trial, tmp_path):
     async with wired(trial, tmp_path) as keeper:
-        trial.ask("anvil_setBalance", trial.deployment.keeper, hex(0))
+        trial.ask("anvil_setBalance", trial.keeper, hex(0))
         assert (await decide(keeper, trial)).reason is Reason.IN_FLIGHT
         assert await keeper.finish() == []
         assert await rows(keeper, EntryKind.FAILED) == []
@@ -271,7 +223,7 @@ async def test_finish__endpoint_refuses_until_the_deadline__is_failed_and_the_ne
         failed = (await rows(keeper, EntryKind.FAILED))[0].body["detail"]
         assert failed.startswith("refused by the endpoint until its deadline passed: ")
         assert "funds" in failed.lower()
-        trial.ask("anvil_setBalance", trial.deployment.keeper, hex(10**18))
+        trial.ask("anvil_setBalance", trial.keeper, hex(10**18))
         assert isinstance(await decide(keeper, trial), Applied)
         assert (trial.nonce(), trial.sequence()) == (1, 1)
 
@@ -292,47 +244,19 @@ async def test_finish__deadline_passed_before_the_broadcast__is_failed_and_nothi
 async def test_execute__dry_run__sends_nothing_and_names_the_exact_call(trial, tmp_path):
     async with keeper_of(trial, tmp_path, parts=scripted(TIGHT, open_rpc=Wire), key=None) as keeper:
         outcome = await decide(keeper, trial)
+        approved = (await keeper.journal.last(EntryKind.APPROVED)).message()
         assert isinstance(outcome, DryRun)
         assert keeper.rpc.sent == []
-    call = {"from": trial.deployment.keeper, "to": outcome.to, "data": outcome.calldata}
+    signature = LocalSigner(SecretStr(KEYS[1])).attest(approved.preflight.attestation)
+    call = {"from": trial.keeper, "to": outcome.to, "data": attach(outcome.calldata, [signature])}
     assert trial.ask("eth_call", call, "latest") == "0x"
     assert (trial.nonce(), trial.sequence()) == (0, 0)
 
 
-DIE_AFTER_THE_BROADCAST = """
-import asyncio, os, signal, sys
-from pathlib import Path
-from chain.rpc import Rpc
-from keeper.demo import faults
-
-class DyingLater(Rpc):
-    async def batch(self, requests):
-        answers = await super().batch(requests)
-        if requests[0][0] == "eth_sendRawTransaction":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answers
-
-faults.DyingRpc = DyingLater
-asyncio.run(faults._tick_and_die(Path(sys.argv[1])))
-"""
-DEATHS = {
-    "between_journal_and_broadcast": (("-m", "keeper.demo.faults"), 0),
-    "between_broadcast_and_receipt": (("-c", DIE_AFTER_THE_BROADCAST), 1),
-}
-
-
 @pytest.mark.parametrize("death", DEATHS)
 async def test_restart__killed_on_the_way__lands_once(trial, tmp_path, death):
-    command, mined = DEATHS[death]
-    async with local_broker() as url:
-        config = write_settings(tmp_path, trial, url)
-        await publish(load_settings(config, {}), *readings(trial))
-        ended = await run_python(*command, str(config), cwd=tmp_path, env=environment())
-    assert ended.code == -signal.SIGKILL, ended.err
-    assert trial.nonce() == mined
-    journal = await Journal.open(f"sqlite:///{tmp_path / 'keeper.db'}", lambda: 0)
-    assert len(await journal.unfinished_attempts()) == 1
-    await journal.close()
+    attempt = await killed_on_the_way(trial, tmp_path, death)
+    assert not attempt.announces
     async with keeper_of(trial, tmp_path) as keeper:
         assert [type(end) for end in await keeper.finish()] == [Applied]
         assert await keeper.finish() == []

@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from eth_account import Account
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from pydantic import SecretStr
 
 from chain.anvil import KEYS
-from chain.market import Market
-from chain.protocol import BoundProtocol
+from chain.deploy import Steps
+from chain.market import bind
+from chain.progress import Progress
+from chain.rollout import Charge, store_policy
 from chain.rpc import head
-from config.load import DEFAULT_SETTINGS, Secrets, load_settings
+from chain.steward import market_id
+from config.load import DEFAULT_SETTINGS, Secrets, load_policies, load_settings
 from keeper.audit import audit
 from keeper.daemon import Parts, open_keeper
 from keeper.journal import EntryKind
@@ -72,7 +76,7 @@ class ScriptedForecaster:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A chain with the trial market on it. Account 0 owns everything, account 1 is the keeper's."""
+    """A chain with the trial market on it. Account 0 owns the market and is the guardian, account 1 is the keeper's."""
 
     url: str
     deployer: Any
@@ -82,12 +86,17 @@ class Trial:
     price_feed: Any
     token: Any
     steward: Any
+    registry: Any
     risky: str
+
+    @property
+    def keeper(self):
+        """The address of the keeper's key, account 1."""
+        return Account.from_key(KEYS[1]).address
 
     def bound(self, rpc, binding=None):
         """Return the market as the keeper reads it."""
-        address = self.deployment.markets[MARKET].market
-        return Market(MARKET, self.deployment.steward, BoundProtocol(binding or self.protocol, address), rpc)
+        return bind(MARKET, self.deployment, binding or self.protocol, rpc)
 
     def ask(self, method, *params):
         """Make one request of the development chain."""
@@ -113,20 +122,41 @@ class Trial:
 
     def parameters(self):
         """Read what new positions obey, from the market itself."""
-        count = len(self.protocol.parameters)
-        return tuple(int(self.market.functions.parameter(index).call()) for index in range(count))
+        return tuple(map(int, self.market.functions.parameters().call()))
 
     def sequence(self):
         """Read the steward's version number."""
-        return int(self.steward.functions.sequence(keccak(text=MARKET)).call())
+        return int(self.steward.functions.market_state(market_id(MARKET)).call()[3])
 
     def nonce(self):
         """Return how many transactions of the keeper's key were mined."""
-        return self.deployer.web3.eth.get_transaction_count(self.deployment.keeper)
+        return self.deployer.web3.eth.get_transaction_count(self.keeper)
 
     def now(self):
         """Return the latest block's time."""
         return self.deployer.web3.eth.get_block("latest")["timestamp"]
+
+    def govern(self, function, *arguments):
+        """Let the timelock make a call of the steward, as after the delay that is its own concern."""
+        timelock = self.deployment.timelock
+        self.ask("anvil_setBalance", timelock, hex(10**18))
+        act(self.deployer, self.steward, timelock, function, *arguments)
+
+    def signed_by(self, threshold, *signers):
+        """Let governance name the signers; return the trial with a deployment that knows them."""
+        ascending = sorted(signers, key=lambda signer: int(signer, 16))
+        self.govern("set_quorum", threshold, ascending)
+        quorum = {"signers": ascending, "threshold": threshold}
+        return replace(self, deployment=self.deployment.model_copy(update=quorum))
+
+    def limit(self, *names, **limits):
+        """Let governance change limits of the parameters named, of all without a name, such as `notice_seconds=60`."""
+        shipped = load_policies(self.protocol)
+        changed = {name: shipped.limits[name].model_copy(update=limits) for name in names or shipped.limits}
+        policies = shipped.model_copy(update={"limits": shipped.limits | changed})
+        charge = Charge(MARKET, self.deployment.markets[MARKET], self.protocol, policies)
+        stored = store_policy(Steps(self.deployer, Progress()), self.registry, charge)
+        self.govern("set_policy", market_id(MARKET), stored)
 
     def set_behind_the_steward(self, function, *values):
         """Let governance take the setter role for one call of the market, and give it back."""
@@ -149,15 +179,16 @@ def _person(deployer, name):
     return address
 
 
-def _act(deployer, contract, person, function, *arguments):
+def act(deployer, contract, person, function, *arguments):
+    """Let any account, a contract as well, make a call."""
     call = contract.get_function_by_name(function)(*arguments)
     deployer.web3.eth.wait_for_transaction_receipt(call.transact({"from": person}), poll_latency=0.01)
 
 
 def _fund(deployer, market, token, person, amount):
     deployer.send(token, "mint", person, amount)
-    _act(deployer, token, person, "approve", market.address, amount)
-    _act(deployer, market, person, "deposit", amount)
+    act(deployer, token, person, "approve", market.address, amount)
+    act(deployer, market, person, "deposit", amount)
 
 
 def open_book(deployer, market, token):
@@ -169,11 +200,11 @@ def open_book(deployer, market, token):
     buyers = [_person(deployer, f"buyer {index}") for index in range(2)]
     for writer, amount in zip(writers, (2_000 * DOLLAR, 1_500 * DOLLAR, RISKY_DEPOSIT), strict=True):
         _fund(deployer, market, token, writer, amount)
-        _act(deployer, market, writer, "write", 1, SIZE, 0)
+        act(deployer, market, writer, "write", 1, SIZE, 0)
     for buyer in buyers:
         _fund(deployer, market, token, buyer, 100 * DOLLAR)
     for offer in (1, 2, 3):
-        _act(deployer, market, buyers[offer % 2], "buy", offer, SIZE)
+        act(deployer, market, buyers[offer % 2], "buy", offer, SIZE)
     return writers[2]
 
 

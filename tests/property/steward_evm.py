@@ -166,9 +166,7 @@ class Stewards:
         target = self.evm.deploy(GOVERNANCE, self.numbers)
         world = World(self, market, target, rules)
         world.write(rules.values)
-        stored = self.call(self.registry, _selector("store(bytes)") + encode(["bytes"], [_blob(target, rules)]))
-        address = "0x" + stored[12:].hex()
-        self.send("set_policy(bytes32,address)", ["bytes32", "address"], [market, address])
+        world.put(rules)
         self.send("activate(bytes32)", ["bytes32"], [market])
         world.version(rules.values)
         return world
@@ -187,6 +185,13 @@ class World:
     def write(self, values: tuple[int, ...]) -> None:
         """Set the protocol's numbers behind the steward's back."""
         self.house.call(self.target, self._setter(values))
+
+    def put(self, rules: Rules) -> None:
+        """Put a policy with these limits and invariants into force. Raises Reverted."""
+        house = self.house
+        stored = house.call(house.registry, STORE + encode(["bytes"], [_blob(self.target, rules)]))
+        house.send("set_policy(bytes32,address)", ["bytes32", "address"], [self.market, "0x" + stored[12:].hex()])
+        self.rules = rules
 
     def version(self, values: tuple[int, ...]) -> None:
         """Remember the values of a version by the hash that the steward keeps of them."""
@@ -306,6 +311,7 @@ def _selector(signature: str) -> bytes:
 
 
 SET_ALL = _selector("set_all(uint256[6])")
+STORE = _selector("store(bytes)")
 FUNCTIONS = {
     name: _selector(f"{name}({MESSAGE},(uint256,uint256,uint256)[])") for name in ("apply", "rollback", "announce")
 }

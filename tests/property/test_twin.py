@@ -97,6 +97,12 @@ def wrote(world: World, *values: int) -> World:
     return world
 
 
+def governed(world: World, rules: Rules) -> World:
+    """Let governance put another policy into force."""
+    world.put(rules)
+    return world
+
+
 def paused(world: World) -> World:
     """Let the guardian pause the steward."""
     world.pause()
@@ -149,6 +155,11 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     "relative step too large": (Reason.STEP_TOO_LARGE, HALF, lambda w: w.change((0, 517))),
     "relative step down to a half": (None, HALF, lambda w: w.change((0, 250))),
     "relative step from zero": (Reason.STEP_TOO_LARGE, HALF, lambda w: wrote(w, 0, 0, 0).change((0, 1))),
+    "relative step from beyond any value": (
+        Reason.STEP_TOO_LARGE,
+        Rules().limit(0, relative=True, max_step_down=10_000, maximum=2**128 - 1),
+        lambda w: wrote(w, 2**128 + 1, 500, 500).change((0, 1)),
+    ),
     "cooldown just over": (None, RESTING, lambda w: did(w, UP, wait=100).change((0, 520))),
     "a second of cooldown left": (Reason.COOLING_DOWN, RESTING, lambda w: did(w, UP, wait=99).change((0, 520))),
     "cooling but left alone": (None, RESTING, lambda w: did(w, UP).change(UP, (1, 510))),
@@ -168,6 +179,21 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
         None,
         WEEK,
         lambda w: next_window(next_window(did(next_window(w), (0, 580)))).change((0, 480)),
+    ),
+    "spent in this window and the one before": (
+        Reason.DRIFT_EXHAUSTED,
+        WEEK,
+        lambda w: did(next_window(did(next_window(w), (0, 560))), (0, 590)).change((0, 559)),
+    ),
+    "left of this window and the one before": (
+        None,
+        WEEK,
+        lambda w: did(next_window(did(next_window(w), (0, 560))), (0, 590)).change((0, 561)),
+    ),
+    "two windows on what came between counts alone": (
+        None,
+        WEEK,
+        lambda w: next_window(did(next_window(did(next_window(w), (0, 560))), (0, 590))).change((0, 501)),
     ),
     "a rollback spends no budget": (
         None,
@@ -197,6 +223,7 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     "not announced": (Reason.NOT_ANNOUNCED, NOTICE, lambda w: w.change(UP)),
     "loosening needs no notice": (None, NOTICE, lambda w: w.change(DOWN, (1, 510))),
     "lower is tighter": (Reason.NOT_ANNOUNCED, NOTICE, lambda w: w.change((1, 490))),
+    "left where it is, it tightens nothing": (None, NOTICE, lambda w: w.change((1, 500), (2, 510))),
     "notice just over": (None, NOTICE, lambda w: announced(w, UP, wait=500)),
     "a second of notice left": (Reason.NOTICE_RUNNING, NOTICE, lambda w: announced(w, UP, wait=499)),
     "longest notice counts": (Reason.NOTICE_RUNNING, NOTICE, lambda w: announced(w, UP, (1, 490), wait=899)),
@@ -243,6 +270,28 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     ),
     "change after a change behind the steward": (None, Rules(), lambda w: wrote(w, 500, 501, 500).change(UP)),
     "rollback of one that cannot be set back": (Reason.IRREVERSIBLE, FIXED, lambda w: did(w, UP).undo()),
+    "rollback to values outside today's corridor": (
+        Reason.OUTSIDE_CORRIDOR,
+        Rules(),
+        lambda w: governed(did(w, UP), Rules().limit(0, minimum=501)).undo(),
+    ),
+    "rollback against today's invariant": (
+        Reason.INVARIANT_BROKEN,
+        Rules(),
+        lambda w: governed(did(w, UP), replace(Rules(), invariants=(Invariant(1, 51, 0, 50),))).undo(),
+    ),
+    "rollback with two faults, the corridor's first": (
+        Reason.OUTSIDE_CORRIDOR,
+        Rules(),
+        lambda w: governed(
+            did(w, UP, (1, 510)), FIXED.limit(0, minimum=501, reversible=True).limit(1, reversible=False)
+        ).undo(),
+    ),
+    "rollback with two faults, the irreversible first": (
+        Reason.IRREVERSIBLE,
+        Rules(),
+        lambda w: governed(did(w, UP, (1, 510)), FIXED.limit(1, minimum=501)).undo(),
+    ),
     "rollback of another": (None, FIXED, lambda w: did(w, (1, 510)).undo()),
 }
 

@@ -36,12 +36,15 @@ class Author:
         """Say yes in this share of cases."""
         return self.random.random() < share
 
-    def rules(self) -> Rules:
+    def start(self) -> Rules:
         """A policy for one to six parameters, with values that keep it."""
         number = self.random.randint(1, SLOTS)
         scale = self.random.choice([100, 10_000, 10**18, 2**126])
-        values = tuple(self.random.randint(0 if self.chance(0.1) else 1, scale) for _ in range(number))
-        coupled = self._couplings(number)
+        return self.rules(tuple(self.random.randint(0 if self.chance(0.1) else 1, scale) for _ in range(number)), scale)
+
+    def rules(self, values: tuple[int, ...], scale: int) -> Rules:
+        """A policy that the values keep, most of the time."""
+        coupled = self._couplings(len(values))
         limits = tuple(self._limits(value, scale, mask) for value, mask in zip(values, coupled, strict=True))
         drawn = [self._invariant(values) for _ in range(self.random.choice([0, 1, 2, 3]))]
         return Rules(limits, values, tuple(rule for rule in drawn if rule is not None))
@@ -192,7 +195,7 @@ class Walk:
 
     def __iter__(self) -> Iterator[Drawn]:
         while True:
-            world = self.stewards.add(self.author.rules())
+            world = self.stewards.add(self.author.start())
             for _ in range(STEPS):
                 yield from self._moment(world)
 
@@ -203,6 +206,9 @@ class Walk:
             world.write(author.foreign(world.state()))
             if author.chance(0.4):
                 _possible(world.rebase)
+        if author.chance(0.12):
+            live = world.state().values
+            _possible(lambda: world.put(author.rules(live, max(100, *live))))
         paused = author.chance(0.07)
         if paused:
             world.pause()

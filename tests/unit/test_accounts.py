@@ -128,6 +128,14 @@ def test_numbered_accounts__number_beyond_belief__is_a_binding_error(key):
     assert len(numbered_accounts(numbered, MAX_ACCOUNTS)) in {MAX_ACCOUNTS, MAX_ACCOUNTS - 1}
 
 
+def test_numbered_accounts__wide_steps__are_counted_as_accounts_and_not_as_numbers():
+    by_last = bound((IDS, IDS.replace("last =", "step = 2\nlast =")))
+    assert len(numbered_accounts(by_last, 2 * MAX_ACCOUNTS)) == MAX_ACCOUNTS
+    by_count = bound((IDS, IDS.replace("last =", "step = 2\ncount =")))
+    with pytest.raises(BindingError, match="rich says it has"):
+        numbered_accounts(by_count, MAX_ACCOUNTS + 1)
+
+
 # Events
 
 

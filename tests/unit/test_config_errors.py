@@ -304,8 +304,9 @@ def test_find_line__every_key_of_the_shipped_files__is_where_it_stands():
     protocol = (folder / "protocols" / "options_market.toml").read_text()
     policies = (folder / "policies" / "options_market.toml").read_text()
     assert find_line(protocol, ("parameters", 5, "name")) == line_of('name = "liquidation_penalty"', protocol)
-    assert find_line(protocol, ("accounts", "page")) == line_of("page = 256", protocol)
-    assert find_line(policies, ("limits", "shocked_vol", "maximum")) == line_of("shocked_vol", policies)
+    assert find_line(protocol, ("accounts", "view", "page")) == line_of("page = 256", protocol)
+    assert find_line(policies, ("limits", "shocked_vol")) == line_of("shocked_vol", policies)
+    assert find_line(policies, ("limits", "shocked_vol", "maximum")) == line_of("maximum = 25_000", policies)
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=5) | st.integers(0, 3), max_size=4))

@@ -322,6 +322,9 @@ def test_load_protocol__unknown_name__names_the_file():
 
 
 POLICIES = (DEFAULT_SETTINGS.parent / "policies" / "options_market.toml").read_text()
+SHOCKED_VOL, PENALTY = (
+    POLICIES[POLICIES.index(f"[limits.{name}]") :].split("\n\n")[0] for name in ("shocked_vol", "liquidation_penalty")
+)
 
 
 def test_load_policies__as_shipped__limits_every_parameter():
@@ -336,7 +339,7 @@ def test_load_policies__file_of_the_operators__is_read(write):
 
 
 def test_load_policies__parameter_without_limits__is_named(write):
-    path = write("\n".join(line for line in POLICIES.split("\n") if not line.startswith("shocked_vol")), "mine.toml")
+    path = write(POLICIES.replace(SHOCKED_VOL, ""), "mine.toml")
     with pytest.raises(
         ConfigError, match=r"mine\.toml: limits\.shocked_vol: missing, and every parameter needs limits"
     ):
@@ -347,19 +350,26 @@ def test_load_policies__limits_of_no_parameter__is_named(write):
     path = write(POLICIES.replace("shocked_vol", "shocked_volume"), "mine.toml")
     with pytest.raises(ConfigError, match=r"limits\.shocked_vol: missing"):
         load_policies(binding(), path)
-    path = write(POLICIES + POLICIES.split("\n")[-2].replace("liquidation_penalty", "extra") + "\n", "mine.toml")
+    path = write(POLICIES + "\n" + PENALTY.replace("liquidation_penalty", "extra"), "mine.toml")
     with pytest.raises(ConfigError, match=r"limits\.extra: unknown parameter \(binding options_market has "):
         load_policies(binding(), path)
 
 
+def starting_at(initial):
+    """The shipped policies with another start of the liquidation penalty, whose corridor is 100..1_000."""
+    assert "\nminimum = 100\nmaximum = 1_000\n" in PENALTY
+    return POLICIES.replace(PENALTY, PENALTY.replace("initial = 500", f"initial = {initial}"))
+
+
 @pytest.mark.parametrize("initial", [99, 1_001])
 def test_load_policies__start_outside_its_corridor__is_refused(write, initial):
-    path = write(POLICIES.replace("{ initial = 500, minimum = 100", f"{{ initial = {initial}, minimum = 100"), "m.toml")
-    with pytest.raises(ConfigError, match=rf"m\.toml:14: limits\.liquidation_penalty.* got {initial}"):
+    path = write(starting_at(initial), "m.toml")
+    line = POLICIES[: POLICIES.index(PENALTY)].count("\n") + 1
+    with pytest.raises(ConfigError, match=rf"m\.toml:{line}: limits\.liquidation_penalty.* got {initial}"):
         load_policies(binding(), path)
 
 
 @pytest.mark.parametrize("initial", [100, 1_000])
 def test_load_policies__start_on_the_edge_of_its_corridor__is_valid(write, initial):
-    path = write(POLICIES.replace("{ initial = 500, minimum = 100", f"{{ initial = {initial}, minimum = 100"), "m.toml")
+    path = write(starting_at(initial), "m.toml")
     assert load_policies(binding(), path).limits["liquidation_penalty"].initial == initial

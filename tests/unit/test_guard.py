@@ -413,6 +413,12 @@ def test_tune__relative_steps__are_basis_points_of_the_live_value_rounded_down(v
     assert answer is None if accepted else refused(answer, Reason.STEP_TOO_LARGE, "+20/-11")
 
 
+def test_tune__relative_step_from_beyond_any_value__is_measured_from_the_largest_value():
+    state = with_parameter(market_state(), 5, value=2**128 + 101, relative=True, max_step_down=10_000)
+    assert reviewed(tune((5, 102), current=state.values), state) is None
+    assert refused(reviewed(tune((5, 101), current=state.values), state), Reason.STEP_TOO_LARGE)
+
+
 def test_tune__cooldown_just_over__passes():
     state = with_parameter(market_state(), 5, cooldown=3_600, changed_at=NOW - 3_600)
     assert reviewed(tune((5, 520)), state) is None
@@ -532,6 +538,11 @@ def test_tune__lower_is_tighter__needs_its_notice_downwards():
     assert refused(reviewed(tune((5, 480)), state), Reason.NOT_ANNOUNCED)
 
 
+def test_tune__lower_is_tighter_but_it_stays__needs_no_notice():
+    state = with_parameter(with_parameter(ANNOUNCED, 4, coupled=0), 5, tightening_up=False)
+    assert reviewed(tune((4, 4_600), (5, 500)), state) is None
+
+
 def test_tune__several_notices__the_longest_of_what_tightens_counts():
     state = with_parameter(with_parameter(ANNOUNCED, 3, notice=7_200), 4, notice=9_000)
     changes = (3, 6_100), (4, 4_400), (5, 520)
@@ -598,6 +609,12 @@ def test_rollback__to_anything_but_the_last_good_version__is_refused():
     state = market_state(last_good=GOOD)
     other = tune((5, 510), kind=ProposalKind.ROLLBACK)
     answer = reviewed(other, state, once_applied={GOOD, other.values})
+    assert refused(answer, Reason.NOT_LAST_GOOD, "is not the last good version")
+
+
+def test_rollback__to_live_values_while_others_are_the_last_good__is_not_the_last_good_version():
+    proposal = tune(kind=ProposalKind.ROLLBACK)
+    answer = reviewed(proposal, market_state(last_good=GOOD), once_applied={CALM_VALUES})
     assert refused(answer, Reason.NOT_LAST_GOOD, "is not the last good version")
 
 

@@ -17,6 +17,7 @@ from keeper import journal_database
 from keeper.journal import MESSAGES, EntryKind, Journal, JournalError, Message, index_of, kind_of
 from keeper.journal_database import GENESIS, redacted, row_hash
 from keeper.messages import (
+    Announced,
     Applied,
     Approved,
     Assessment,
@@ -81,10 +82,11 @@ ASSESSMENT = Assessment(
     raw=(-0.05, 0.03),
     vol_rise=None,
 )
-PREFLIGHT = Preflight(BLOCK, "0x" + "03" * 32, 90_000, (2_000, 11_000), ())
+PREFLIGHT = Preflight(BLOCK, "0x" + "03" * 32, "0x" + "04" * 32, 90_000, (2_000, 11_000), ())
 ATTEMPT = Attempt(
     "eth", PROPOSAL.digest, ProposalKind.TUNE, 31_337, "0xSender", "0xTo", 4, "0xfeed", "0x02f8", 1_700_000_600
 )
+ANNOUNCED = Announced("eth", PROPOSAL.digest, "0x" + "04" * 32, 1_700_003_600, "0xfeed", BLOCK, 66_000)
 APPLIED = Applied("eth", PROPOSAL.digest, ProposalKind.TUNE, 3, (2_000, 11_000), "0xfeed", BLOCK, 88_000)
 FAILED = Failed("eth", PROPOSAL.digest, "0xfeed", "reverted")
 UNDONE = Undone("eth", PROPOSAL.digest, "0xfeed", 3)
@@ -105,6 +107,7 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.REJECTED: (Rejected("eth", Reason.PAUSED, "by guardian", BLOCK, PROPOSAL), "eth", PROPOSAL.digest),
     EntryKind.NO_CHANGE: (NoChange("eth", BLOCK, "dead band", "0x00"), "eth", ""),
     EntryKind.ATTEMPT: (ATTEMPT, "eth", PROPOSAL.digest),
+    EntryKind.ANNOUNCED: (ANNOUNCED, "eth", PROPOSAL.digest),
     EntryKind.APPLIED: (APPLIED, "eth", PROPOSAL.digest),
     EntryKind.FAILED: (FAILED, "eth", PROPOSAL.digest),
     EntryKind.UNDONE: (UNDONE, "eth", PROPOSAL.digest),
@@ -317,6 +320,17 @@ async def test_unfinished_attempts__ends_of_every_kind__leaves_those_without_one
     assert await journal.unfinished_attempts() == [foreign]
 
 
+async def test_unfinished_attempts__announced_and_then_applied__each_transaction_has_its_own_end(
+    journal: Journal,
+) -> None:
+    announcing = replace(ATTEMPT, tx_hash="0xbeef", announces=True)
+    for message in (announcing, replace(ANNOUNCED, tx_hash="0xbeef"), ATTEMPT):
+        await journal.append(message)
+    assert await journal.unfinished_attempts() == [ATTEMPT]
+    await journal.append(APPLIED)
+    assert await journal.unfinished_attempts() == []
+
+
 async def test_unfinished_attempts__ended_by_another_keeper__is_finished(journal: Journal, url: str) -> None:
     await journal.append(ATTEMPT)
     assert await journal.unfinished_attempts() == [ATTEMPT]
@@ -349,8 +363,12 @@ async def test_unfinished_attempts__history_with_an_undone_change__reads_the_sam
     await other.close()
 
 
-@pytest.mark.parametrize("first", [APPLIED, FAILED], ids=["applied", "failed"])
-@pytest.mark.parametrize("second", [replace(APPLIED, gas_used=1), replace(FAILED, detail="other words")])
+@pytest.mark.parametrize("first", [ANNOUNCED, APPLIED, FAILED], ids=["announced", "applied", "failed"])
+@pytest.mark.parametrize(
+    "second",
+    [replace(ANNOUNCED, gas_used=1), replace(APPLIED, gas_used=1), replace(FAILED, detail="other words")],
+    ids=["announced", "applied", "failed"],
+)
 async def test_append__second_end_of_one_transaction__is_the_first_ones_entry(
     journal: Journal, url: str, first: Message, second: Message
 ) -> None:

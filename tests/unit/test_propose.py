@@ -282,6 +282,8 @@ def test_propose__drift_budget_spent__says_of_which_and_for_how_long_at_least():
 def test_propose__spent_budget_of_one_that_is_where_it_should_be__holds_nothing_up():
     state = drifting(0, 600, changed_at=EPOCH, cooldown=0, drift_used=FULL)
     assert proposed(wanting(2_400), state).changes[2] == Change(2, 2_400)
+    held = with_parameter(state, 2, max_step_up=0)
+    assert proposed(wanting(2_400), held).detail.endswith("its step limits and drift budgets leave less than one unit")
 
 
 # Invariants

@@ -233,6 +233,9 @@ def test_binding__several_mistakes__are_told_together(refusal):
             '["bytes32", "uint8"], pack = true }]',
             "unknown key pack (allowed: keccak, packed",
         ),
+        ('keccak = ["$market.asset", 5]', "keccak = 5", "keccak and types must be lists, and packed a boolean"),
+        ('types = ["bytes32", "uint8"]', 'types = "bytes32"', "keccak and types must be lists, and packed a boolean"),
+        (', types = ["bytes32", "uint8"]', "", "keccak and types must be lists, and packed a boolean"),
         (
             '["bytes32", "uint8"] }]',
             '["bytes32", "uint8"], packed = 1 }]',

@@ -69,6 +69,7 @@ def test_fill__constant__is_typed_by_the_signature(raw, type_text, value):
         ([1], "(uint8,uint8)", "1 items in a list do not make a (uint8,uint8)"),
         ([1], "uint8", "1 items in a list do not make a uint8"),
         ([1, 256], "uint8[]", "does not fit uint8"),
+        ([], "uint8", "0 items in a list do not make a uint8"),
     ],
 )
 def test_findings__constant_that_does_not_fit__is_one_rule(raw, type_text, rule):

@@ -80,6 +80,15 @@ def silent(account: address):
     pass
 
 
+@external
+@view
+def refuses(account: address) -> bool:
+    """
+    @notice A health view that gives its reason for not answering, which is longer than an answer.
+    """
+    raise "lender: no"
+
+
 @internal
 @view
 def _buffer(account: address) -> int256:

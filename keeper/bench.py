@@ -1,0 +1,184 @@
+"""Measure what the steward costs, against the protocol's own setter on the same chain in the same run."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from eth_account import Account
+from pydantic import SecretStr
+
+from chain.anvil import CHAIN_ID, KEYS, anvil
+from chain.attestation import Message, attach
+from chain.deploy import Deployer
+from chain.protocol import BoundProtocol
+from chain.rollout import Roles
+from chain.signer import LocalSigner
+from chain.steward import parse_view, view_call
+from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
+from keeper.trial import deploy_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from web3.types import TxReceipt
+
+    from chain.attestation import Action
+    from chain.steward import StewardView
+    from config.deployment import Deployment, Policies
+    from config.protocol import Protocol
+
+MARKETS = tuple(f"M{number}" for number in range(10))
+ROUNDS = 4
+"""Changes made before one is measured: by then no storage slot is written for the first time."""
+
+RECORDED = "0x" + "5a" * 32
+"""In place of model and inputs: hashes that are recorded, not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class GasReport:
+    """Gas of whole transactions in steady state, all six parameters of the reference market changed.
+
+    `direct_setter` is the protocol's own setter called by its owner, without any of the guards. Rollback takes three
+    signatures. `per_param_at_10_markets` is the mean over ten markets under one steward, a transaction each.
+    """
+
+    direct_setter: int
+    apply_6_params_1_sig: int
+    apply_6_params_3_sigs: int
+    rollback: int
+    per_param_at_10_markets: int
+
+    def document(self) -> dict[str, float]:
+        """Return the figures, and the ratio of a change under all guards to one under none."""
+        return {**asdict(self), "apply_over_direct": round(self.apply_6_params_3_sigs / self.direct_setter, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A steward over ten trial markets on a private chain, and the keys of its signers."""
+
+    deployer: Deployer
+    deployment: Deployment
+    protocol: Protocol
+    policies: Policies
+    signers: tuple[LocalSigner, ...]
+
+    def pass_time(self, seconds: int) -> None:
+        """Mine one block `seconds` later."""
+        provider = self.deployer.web3.provider
+        provider.make_request("evm_increaseTime", [seconds])  # type: ignore[arg-type]
+        provider.make_request("evm_mine", [])  # type: ignore[arg-type]
+
+    def settle(self) -> None:
+        """Let cooldowns, ramps, drift windows and probations end."""
+        limits = self.policies.limits.values()
+        waits = [max(one.cooldown_seconds, 2 * one.drift_window_seconds) for one in limits]
+        self.pass_time(max(*waits, self.policies.ramp_seconds or 0, self.policies.probation_seconds) + 1)
+
+    def submit(self, action: Action, market: str, values: Sequence[int]) -> TxReceipt:
+        """Sign a change of every parameter by all signers, send it, and return its receipt."""
+        view = self.view(market)
+        bound = self._bound(market)
+        _, now = self.deployer.head()
+        message = Message(
+            market=market,
+            sequence=view.sequence + 1,
+            state_hash=view.state_hash,
+            changes=tuple(enumerate(values)),
+            calls=bound.setter_calls(values, range(len(values))),
+            model_hash=RECORDED,
+            input_root=RECORDED,
+            probes=(),
+            max_liquidatable=0,
+            deadline=now + 600,
+        )
+        digest = message.digest(action, self.deployment.steward, CHAIN_ID)
+        data = attach(message.calldata(action), [signer.attest(digest) for signer in self.signers])
+        return self.deployer.send_raw(action, self.deployment.steward, data)
+
+    def view(self, market: str) -> StewardView:
+        """Return what the steward says of a market."""
+        target, data = view_call(self.deployment.steward, market)
+        return parse_view(self.deployer.call_raw(target, data))
+
+    def nudged(self, market: str, direction: int) -> list[int]:
+        """Return the live values, each moved by one unit up (1) or down (-1)."""
+        return [value + direction for value in self.view(market).values]
+
+    def set_directly(self, direction: int) -> int:
+        """Return the gas of the setter itself, called by the owner of a market that no steward guards."""
+        market = self.deployer.at("options_market", self.deployment.markets[MARKETS[0]].contracts["market"])
+        values = [value + direction for value in market.functions.parameters().call()]
+        return int(self.deployer.send(market, "set_parameters", values)["gasUsed"])
+
+    def _bound(self, market: str) -> BoundProtocol:
+        return BoundProtocol(self.protocol, self.deployment.markets[market].contracts)
+
+
+def measure_gas(on_step: Callable[[str], None]) -> GasReport:
+    """Measure on a chain of its own. Raises AnvilMissing without one, DeployError when a step is refused."""
+    with anvil() as chain:
+        deployer = Deployer.connect(chain.url, SecretStr(KEYS[0]), CHAIN_ID, lambda _: None)
+        on_step("the setter alone")
+        direct = _direct(deployer)
+        on_step("one signature")
+        one = _applied(_bench(deployer, MARKETS[:1], 1))
+        on_step("three signatures, ten markets")
+        bench = _bench(deployer, MARKETS, 3)
+        three = [_applied(bench, market) for market in MARKETS]
+        on_step("rollback")
+        back = _rolled_back(bench, MARKETS[0])
+    parameters = len(bench.protocol.parameters)
+    return GasReport(direct, one, three[0], back, round(statistics.fmean(three) / parameters))
+
+
+def _bench(deployer: Deployer, markets: Sequence[str], number: int) -> Bench:
+    protocol = load_protocol("options_market", DEFAULT_SETTINGS)
+    policies = load_policies(protocol)
+    keys = sorted(KEYS[1 : 1 + number], key=lambda key: int(Account.from_key(key).address, 16))
+    signers = tuple(LocalSigner(SecretStr(key)) for key in keys)
+    each = dict.fromkeys(markets, policies)
+    roles = Roles(
+        signers=tuple(signer.address for signer in signers),
+        threshold=number,
+        guardians=(deployer.address,),
+        governance=(deployer.address,),
+        delay_seconds=policies.timelock_delay_seconds,
+    )
+    deployment = deploy_on(deployer, dict.fromkeys(markets, protocol), each, 1000.0, roles)
+    return Bench(deployer, deployment, protocol, policies, signers)
+
+
+def _direct(deployer: Deployer) -> int:
+    """Return the gas of the setter alone: the deployer takes the setter role of a trial market of its own."""
+    bench = _bench(deployer, MARKETS[:1], 1)
+    market = deployer.at("options_market", bench.deployment.markets[MARKETS[0]].contracts["market"])
+    deployer.send(market, "set_parameter_setter", deployer.address)
+    gas = []
+    for number in range(ROUNDS + 1):
+        bench.settle()
+        gas.append(bench.set_directly(-1 if number % 2 else 1))
+    return gas[-1]
+
+
+def _applied(bench: Bench, market: str = MARKETS[0]) -> int:
+    """Return the gas of a change in steady state."""
+    gas = 0
+    for number in range(ROUNDS + 1):
+        bench.settle()
+        gas = int(bench.submit("apply", market, bench.nudged(market, -1 if number % 2 else 1))["gasUsed"])
+    return gas
+
+
+def _rolled_back(bench: Bench, market: str) -> int:
+    """Return the gas of undoing the second of two changes in steady state."""
+    gas = 0
+    for _ in range(ROUNDS):
+        bench.settle()
+        good = list(bench.view(market).values)
+        bench.submit("apply", market, bench.nudged(market, 1))
+        gas = int(bench.submit("rollback", market, good)["gasUsed"])
+    return gas

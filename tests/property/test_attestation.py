@@ -1,0 +1,206 @@
+"""What is signed is what EIP-712 says, and what is sent is what was signed: held against eth-account and eth-abi."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from eth_abi import decode, encode
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_utils import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from chain.attestation import CALLS, MESSAGE, PROBES, SIGNATURES, Message, attach, submitted_for
+from chain.signer import LocalSigner, Signature
+
+KEYS = tuple(f"{number:#066x}" for number in (1, 2, 3))
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+FIELDS = [
+    {"name": name, "type": kind}
+    for name, kind in (
+        ("market", "bytes32"),
+        ("sequence", "uint256"),
+        ("stateHash", "bytes32"),
+        ("ids", "uint256[]"),
+        ("values", "uint256[]"),
+        ("callsHash", "bytes32"),
+        ("modelHash", "bytes32"),
+        ("inputRoot", "bytes32"),
+        ("probesHash", "bytes32"),
+        ("maxLiquidatable", "uint256"),
+        ("deadline", "uint256"),
+    )
+]
+DOMAIN = [
+    {"name": name, "type": kind}
+    for name, kind in (
+        ("name", "string"),
+        ("version", "string"),
+        ("chainId", "uint256"),
+        ("verifyingContract", "address"),
+    )
+]
+
+uints = st.integers(0, 2**256 - 1)
+hashes = st.binary(min_size=32, max_size=32).map(lambda raw: "0x" + raw.hex())
+addresses = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
+messages = st.builds(
+    Message,
+    market=st.text(min_size=1, max_size=64),
+    sequence=uints,
+    state_hash=hashes,
+    changes=st.lists(st.tuples(uints, uints), max_size=16).map(tuple),
+    calls=st.lists(st.tuples(addresses, st.binary(max_size=388).map(lambda raw: "0x" + raw.hex())), max_size=8).map(
+        tuple
+    ),
+    model_hash=hashes,
+    input_root=hashes,
+    probes=st.lists(st.tuples(st.binary(max_size=288), st.integers(-(2**255), 2**255 - 1)), max_size=16).map(tuple),
+    max_liquidatable=uints,
+    deadline=uints,
+)
+actions = st.sampled_from(["apply", "announce", "rollback"])
+signatures = st.lists(st.builds(Signature, st.sampled_from([27, 28]), uints, uints), max_size=16)
+
+
+def raw(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
+def calls_of(message: Message) -> list[tuple[str, bytes]]:
+    return [(target, raw(data)) for target, data in message.calls]
+
+
+def typed(message: Message, action: str, steward: str, chain_id: int) -> dict:
+    """Return a message as the document that any wallet signs."""
+    kind = "Rollback" if action == "rollback" else "Apply"
+    return {
+        "types": {"EIP712Domain": DOMAIN, kind: FIELDS},
+        "primaryType": kind,
+        "domain": {
+            "name": "Keeper risk steward",
+            "version": "1",
+            "chainId": chain_id,
+            "verifyingContract": steward,
+        },
+        "message": {
+            "market": keccak(text=message.market),
+            "sequence": message.sequence,
+            "stateHash": raw(message.state_hash),
+            "ids": [index for index, _ in message.changes],
+            "values": [value for _, value in message.changes],
+            "callsHash": keccak(encode([CALLS], [calls_of(message)])),
+            "modelHash": raw(message.model_hash),
+            "inputRoot": raw(message.input_root),
+            "probesHash": keccak(encode([PROBES], [message.probes])),
+            "maxLiquidatable": message.max_liquidatable,
+            "deadline": message.deadline,
+        },
+    }
+
+
+@given(messages, actions, addresses, uints)
+def test_digest__any_message__is_the_eip_712_hash_that_a_wallet_makes_of_it(message, action, steward, chain_id):
+    wallets = encode_typed_data(full_message=typed(message, action, steward, chain_id))
+    expected = keccak(b"\x19\x01" + wallets.header + wallets.body)
+    assert message.digest(action, steward, chain_id) == "0x" + expected.hex()
+
+
+@given(messages, actions, addresses, uints, st.sampled_from(KEYS))
+def test_attest__digest_of_any_message__is_the_signature_that_a_wallet_gives(message, action, steward, chain_id, key):
+    signature = LocalSigner(SecretStr(key)).attest(message.digest(action, steward, chain_id))
+    wallets = Account.from_key(key).sign_typed_data(full_message=typed(message, action, steward, chain_id))
+    assert (signature.v, signature.r, signature.s) == (wallets.v, wallets.r, wallets.s)
+    assert signature.s <= HALF_ORDER
+
+
+CALM = Message(
+    market="SPX",
+    sequence=4,
+    state_hash="0x" + "01" * 32,
+    changes=((0, 440), (1, 550)),
+    calls=(("0x" + "02" * 20, "0x1234"),),
+    model_hash="0x" + "03" * 32,
+    input_root="0x" + "04" * 32,
+    probes=((b"\x05" * 32, -6),),
+    max_liquidatable=1,
+    deadline=1_700_000_600,
+)
+STEWARD = "0x" + "07" * 20
+OTHERS = {
+    "market": "NDX",
+    "sequence": 5,
+    "state_hash": "0x" + "09" * 32,
+    "changes": ((0, 440), (1, 551)),
+    "calls": (("0x" + "02" * 20, "0x1235"),),
+    "model_hash": "0x" + "0a" * 32,
+    "input_root": "0x" + "0b" * 32,
+    "probes": ((b"\x05" * 32, -7),),
+    "max_liquidatable": 2,
+    "deadline": 1_700_000_601,
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_digest__any_field_changed__is_another(field):
+    changed = replace(CALM, **{field: OTHERS[field]})
+    assert set(OTHERS) == set(Message.__slots__)
+    assert changed.digest("apply", STEWARD, 1) != CALM.digest("apply", STEWARD, 1)
+
+
+def test_digest__other_steward_chain_or_purpose__is_another():
+    digests = [
+        CALM.digest("apply", STEWARD, 1),
+        CALM.digest("apply", "0x" + "08" * 20, 1),
+        CALM.digest("apply", STEWARD, 2),
+        CALM.digest("rollback", STEWARD, 1),
+    ]
+    assert len(set(digests)) == len(digests)
+
+
+def test_digest__announcement__is_that_of_the_change_itself():
+    assert CALM.digest("announce", STEWARD, 1) == CALM.digest("apply", STEWARD, 1)
+
+
+def selector(action: str) -> bytes:
+    return keccak(text=f"{action}({MESSAGE},{SIGNATURES})")[:4]
+
+
+@given(messages, actions, signatures)
+def test_attach__any_signatures__is_what_an_encoder_makes_of_message_and_signatures(message, action, given_signatures):
+    fields = (
+        keccak(text=message.market),
+        message.sequence,
+        raw(message.state_hash),
+        tuple(index for index, _ in message.changes),
+        tuple(value for _, value in message.changes),
+        tuple(calls_of(message)),
+        raw(message.model_hash),
+        raw(message.input_root),
+        message.probes,
+        message.max_liquidatable,
+        message.deadline,
+    )
+    rows = tuple((one.v, one.r, one.s) for one in given_signatures)
+    data = raw(attach(message.calldata(action), given_signatures))
+    assert data[:4] == selector(action)
+    assert data[4:] == encode([MESSAGE, SIGNATURES], [fields, rows])
+    assert decode([MESSAGE, SIGNATURES], data[4:]) == (fields, rows)
+
+
+@given(messages, signatures, actions)
+def test_submitted_for__signed_message__changes_the_purpose_and_nothing_else(message, given_signatures, action):
+    data = attach(message.calldata("apply"), given_signatures)
+    other = submitted_for(data, action)
+    assert raw(other) == selector(action) + raw(data)[4:]
+    assert submitted_for(other, "apply") == data
+
+
+def test_attach__calldata_that_has_signatures__is_refused():
+    data = attach(CALM.calldata("apply"), [Signature(27, 1, 2)])
+    with pytest.raises(AssertionError):
+        attach(data, [Signature(27, 1, 2)])
