@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format services lock clean
+.PHONY: help setup demo test mutants check format services lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -22,6 +22,9 @@ demo: setup ## Run the keeper's whole story on a local chain (ARGS="--json FILE"
 
 test: check ## Run the checks, then every test (PYTEST_ARGS="-k name")
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=5 $(PYTEST_ARGS)
+
+mutants: setup ## Delete each check of the steward's contracts in turn; a test must fail (ARGS="--only limits.vy:147")
+	@PYTHONPATH=tests $(BIN)/python -m mutants --jobs $(WORKERS) $(ARGS)
 
 check: setup ## Run ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check .

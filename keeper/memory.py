@@ -143,13 +143,16 @@ class Memory:
 
     async def _recall_used(self, journal: Journal, market: str) -> None:
         """Take up the quotes of the newest decision that was not refused, the operator's, and the last assessment."""
-        tuned = [
+        # An announced change is approved again when it is due, on the quotes it was announced for: the first counts.
+        first = {entry.key: entry for entry in reversed(await journal.find(kind=EntryKind.APPROVED, market=market))}
+        decided = [
             (entry.id, entry.body["proposal"]["inputs"], entry)
-            for entry in await journal.find(kind=EntryKind.APPROVED, market=market)
+            for entry in first.values()
             if entry.body["proposal"]["kind"] == ProposalKind.TUNE
         ]
         idle = await journal.last(EntryKind.NO_CHANGE, market)
-        decided = [*tuned[-1:], *([(idle.id, idle.body["inputs"], idle)] if idle is not None else [])]
+        if idle is not None:
+            decided.append((idle.id, idle.body["inputs"], idle))
         since = 0
         if decided:
             since, inputs, entry = max(decided, key=lambda decision: decision[0])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from chain.accounts import rounds_of
 from chain.events import history
 from chain.market import Simulated, SimulationReverted
 from chain.rpc import head
@@ -29,6 +27,7 @@ from keeper.messages import (
     Undone,
     digest,
 )
+from keeper.probes import probes
 from keeper.propose import propose, rollback
 from keeper.submit import action_of, message_of
 from keeper.watch import inspect, inspect_history, inspect_liquidations
@@ -37,7 +36,6 @@ from models.market import QuoteKind, Snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from chain.attestation import Probe
     from chain.market import Market
     from chain.steward import StewardEvent
     from config.schema import MarketSettings, Settings
@@ -45,9 +43,9 @@ if TYPE_CHECKING:
     from keeper.clock import Clock
     from keeper.journal import Journal, Message
     from keeper.memory import Memory
-    from keeper.messages import Announced, Approved, Incident, Outcome, Proposal
+    from keeper.messages import Announced, Approved, Assessment, Incident, Outcome, Proposal
     from keeper.submit import Executor
-    from models.market import Account, BlockStamp, MarketState, Quote
+    from models.market import BlockStamp, MarketState, Quote
 
 M = TypeVar("M", bound="Message")
 
@@ -176,15 +174,21 @@ class Pipeline:
         pending = await pending_change(self.journal, self.market.name)
         if pending is not None:
             return await self._take_up(*pending, state)
-        unfit = guard.review_forecast(self.memory.forecast, state, self.memory.bars, rules.model.min_bars)
-        if unfit is not None:
-            return await self._say(unfit)
-        assessment = assess(snapshot, self.memory.forecast, self.memory.forecaster.model_id, self.memory.bars)
-        await self._say(assessment)
+        assessment = await self._assess(snapshot)
+        if isinstance(assessment, Rejected):
+            return assessment
         proposal = propose(assessment, state, self.market.protocol.binding, rules.propose, self._now())
         if isinstance(proposal, NoChange):
             return await self._say(proposal)
         return await self._carry_out(proposal, state)
+
+    async def _assess(self, snapshot: Snapshot) -> Assessment | Rejected:
+        """Journal what was seen and what the model makes of it, or why the model is not to be believed."""
+        memory = self.memory
+        unfit = guard.review_forecast(memory.forecast, snapshot.state, memory.bars, self.settings.model.min_bars)
+        if unfit is not None:
+            return await self._say(unfit)
+        return await self._say(assess(snapshot, memory.forecast, memory.forecaster.model_id, memory.bars))
 
     def _snapshot(self, state: MarketState) -> Snapshot:
         return Snapshot(state, self.newest.get(self.names.spot_feed), self.newest.get(self.names.vol_feed))
@@ -209,8 +213,12 @@ class Pipeline:
         at = await self.market.announced_at(announced.attestation, state.block)
         refused = self._review(proposal, state, at)
         if refused is not None and refused.reason is Reason.NOTICE_RUNNING:
+            # Quotes move on while the notice runs: the next one is held against those of today.
+            assessment = await self._assess(self._snapshot(state))
+            if isinstance(assessment, Rejected):
+                return assessment
             detail = f"version {proposal.sequence} is announced: {refused.detail}"
-            return await self._say(NoChange(state.market, state.block, detail, proposal.inputs))
+            return await self._say(NoChange(state.market, state.block, detail, digest(assessment)))
         if refused is not None:
             return await self._say(refused)
         preflight = await self._simulate(approved.preflight, state)
@@ -245,9 +253,9 @@ class Pipeline:
 
     async def _preflight(self, proposal: Proposal, state: MarketState, *, announce: bool) -> Preflight:
         """Show what the proposal would do, as the message that is signed if it is approved."""
-        message = message_of(
-            proposal, self.market, self._probes(state.accounts), self.settings.guard.max_newly_liquidatable
-        )
+        rules = self.settings.guard
+        named = probes(self.market.protocol, state.accounts, rules.probed_accounts)
+        message = message_of(proposal, self.market, named, rules.max_newly_liquidatable)
         action = action_of(proposal)
         attestation = message.digest(action, self.market.steward, self.market.chain_id)
         unseen = Preflight(state.block, message.calldata(action), attestation, 0, (), ())
@@ -275,14 +283,6 @@ class Pipeline:
             values=shown.values,
             newly_liquidatable=tuple(sorted(shown.liquidatable - already)),
         )
-
-    def _probes(self, accounts: Sequence[Account]) -> list[Probe]:
-        """Name the healthy accounts that are nearest to liquidation, where the protocol says how near they are."""
-        protocol = self.market.protocol
-        number = self.settings.guard.probed_accounts
-        healthy = sorted((one for one in accounts if not one.liquidatable), key=_cushion)
-        named = [protocol.probe(one, round_id) for one in healthy[:number] for round_id in rounds_of(one)]
-        return named[:number]
 
     async def _close_bars(self, state: MarketState) -> None:
         """Feed the model the bars that the believable quotes since the last tick have closed."""
@@ -354,15 +354,3 @@ class Pipeline:
 
     def _now(self) -> int:
         return self.clock.now_ms() // 1000
-
-
-def _cushion(account: Account) -> float:
-    """Return what an account has above its liquidation margin, as a share of that.
-
-    0 where the protocol is silent, infinite where it demands nothing: whoever only bought comes last.
-    """
-    if account.equity is None or account.liquidation_margin is None:
-        return 0.0
-    if account.liquidation_margin == 0:
-        return math.inf
-    return (account.equity - account.liquidation_margin) / account.liquidation_margin

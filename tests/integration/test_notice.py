@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from trials import (
     CALM,
@@ -208,6 +210,19 @@ async def test_tick__price_moved_during_the_notice__the_steward_stops_it_and_the
     assert (announcing.sequence(), announcing.nonce()) == (0, 1)
 
 
+async def test_tick__price_moved_during_the_notice_and_nobody_is_probed__is_refused_before_anything_is_signed(
+    announcing, tmp_path
+):
+    async with keeper_of(announcing, tmp_path, TIGHT, extra={"guard": "probed_accounts = 0"}) as keeper:
+        await announced(keeper, announcing)
+        announcing.pass_time(NOTICE)
+        announcing.post_price(RISKY_PRICE)
+        refused = await decide(keeper, announcing, RISKY_PRICE)
+        assert (type(refused), refused.reason) == (Rejected, Reason.IMPACT_TOO_LARGE)
+        assert announcing.risky in refused.detail
+        assert len(await rows(keeper, EntryKind.ATTEMPT)) == 1
+
+
 async def test_tick__announced_change_reverts_when_it_is_made__is_failed_and_announced_anew(announcing, tmp_path):
     async with wired(announcing, tmp_path) as keeper:
         await announced(keeper, announcing)
@@ -235,6 +250,36 @@ async def test_tick__gas_too_dear_when_it_is_due__is_refused_and_made_once_it_fa
         announcing.ask("evm_mine")
         assert (await decide(keeper, announcing)).digest == first.digest
     assert announcing.sequence() == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["live", "restarted"])
+async def test_tick__quotes_move_far_while_the_notice_runs__are_held_against_the_tick_before(
+    announcing, tmp_path, restarted
+):
+    """1.0 is no jump from 0.4, and 0.4 none from 0.15; from 0.15 it would be one."""
+    async with keeper_of(announcing, tmp_path, TIGHT) as keeper:
+        first = await announced(keeper, announcing)
+        announcing.pass_time(NOTICE // 2)
+        assert isinstance(await decide(keeper, announcing, vol=0.4), NoChange)
+        announcing.pass_time(NOTICE // 2)
+        if not restarted:
+            assert (await decide(keeper, announcing, vol=1.0)).digest == first.digest
+            assert keeper.pipelines[0].memory.used["vix"].value == 0.4
+    if restarted:
+        async with keeper_of(announcing, tmp_path, TIGHT) as keeper:
+            assert (await decide(keeper, announcing, vol=1.0)).digest == first.digest
+    async with keeper_of(announcing, tmp_path, TIGHT) as keeper:
+        assert keeper.pipelines[0].memory.used["vix"].value == 0.4
+
+
+async def test_tick__model_is_not_to_be_believed_while_the_notice_runs__leaves_what_was_announced_standing(
+    announcing, tmp_path
+):
+    async with keeper_of(announcing, tmp_path, TIGHT) as keeper:
+        first = await announced(keeper, announcing)
+    async with keeper_of(announcing, tmp_path, ((math.nan, math.nan), 0.03)) as keeper:
+        assert await refusal(keeper, announcing) is Reason.MODEL_NOT_FINITE
+        assert (await made(keeper, announcing)).digest == first.digest
 
 
 async def test_tick__signer_replaced_and_named_again__makes_what_was_announced(announcing, tmp_path):

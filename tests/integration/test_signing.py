@@ -18,6 +18,7 @@ from chain.attestation import attach
 from chain.signer import LocalSigner
 from keeper.journal import EntryKind
 from keeper.messages import Applied, Reason
+from keeper.probes import probes
 from keeper.submit import action_of, message_of
 
 pytestmark = pytest.mark.integration
@@ -113,8 +114,9 @@ async def test_tick__refused__signs_nothing_at_all(trial, tmp_path, case):
         proposal = (await keeper.journal.last(EntryKind.PROPOSAL)).message()
         assert (keeper.executor.signer.attested, keeper.executor.signer.sent) == ([], [])
         market = keeper.pipelines[0].market
-        probes = keeper.pipelines[0]._probes((await market.state(proposal.block)).accounts)
-    message = message_of(proposal, market, probes, 0)
+        accounts = (await market.state(proposal.block)).accounts
+        named = probes(market.protocol, accounts, keeper.settings.guard.probed_accounts)
+    message = message_of(proposal, market, named, 0)
     words = signature_words(message.digest(action_of(proposal), market.steward, market.chain_id))
     assert not holds(tmp_path, *words)
 

@@ -19,7 +19,7 @@ from mutants.trial import CONTRACTS, SURVIVED, Bench, Plan, Trial, TrialFault, t
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STEWARD = ("risk_steward", "policy", "policy_registry", "limits", "attestation", "snapshots", "targets")
+STEWARD = ("limits", "snapshots", "targets", "attestation", "policy_registry", "policy", "risk_steward")
 STEWARD_TESTS = ("contracts/test_steward_*.py", "property/test_steward_*.py", "property/test_twin.py")
 OTHER_TESTS = ("contracts/test_market_*.py", "contracts/test_feed_and_token.py")
 

@@ -162,9 +162,14 @@ class _Watch:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests of rank first, then the quickest."""
+        """Tests of rank first, then the quickest; properties last, which compile the contracts once more."""
         ranks, seconds = self.plan.ranks, self.plan.seconds
-        items.sort(key=lambda item: (ranks.get(item.nodeid, len(ranks)), seconds.get(item.nodeid, 0)))
+
+        def key(item: pytest.Item) -> tuple[bool, int, float]:
+            is_last = item.nodeid.startswith("tests/property/")
+            return is_last, ranks.get(item.nodeid, len(ranks)), seconds.get(item.nodeid, 0)
+
+        items.sort(key=key)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note duration and failure."""

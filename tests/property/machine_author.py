@@ -133,9 +133,9 @@ class Author:
         draft.fields["calls"] = tuple((self.model.addresses[policy.protocol], data) for data in datas)
 
     def add_probes(self, draft: Draft) -> None:
-        """Name accounts where there is a health view, and how many of them the change makes liquidatable at most."""
+        """Name accounts, seldom without a health view, and how many of them the change makes liquidatable at most."""
         policy, probes = draft.line.policy, ()
-        if policy.health != NO_HEALTH and self.chance(0.4):
+        if self.chance(0.02 if policy.health == NO_HEALTH else 0.4):
             probes = tuple((self.random.randint(300, 700), self.random.randint(-90, 90)) for _ in range(3))
         draft.fields |= {"probes": probes, "max_liquidatable": self.liquidatable(draft, probes)}
 

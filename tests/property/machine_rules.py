@@ -208,7 +208,7 @@ class Machine(Observed):
         if act == "hand_on":
             self._hand_on(line, seed)
             return
-        if act == "retire" and seed % 8:
+        if act == "retire" and seed % 6:
             act = "activate"
         expected = self.refusal(lambda: getattr(self.model, act)(line))
         self.settle(act, expected, self.chain.govern(line.steward, f"{act}(bytes32)", line.market))
@@ -296,10 +296,10 @@ class Machine(Observed):
             bad = [index for index, limits in enumerate(policy.limits) if limits.minimum > limits.maximum]
             self.settle("store", f"policy_registry: parameter {bad[0]}: bad corridor" if bad else None, str(error))
             return
+        self.storage = self.chain.storage()
         expected = self.refusal(lambda: self.model.set_policy(line, policy, stored))
         arguments = line.market + words((int(stored, 16),))
         actual = self.chain.govern(line.steward, "set_policy(bytes32,address)", arguments)
-        self.storage = (*self.chain.storage()[:3], *self.storage[3:])
         self.settle("set policy", expected, actual)
 
     def _hand_on(self, line: Line, seed: int) -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from chain import compiler
 from chain.compiler import CONTRACTS, SOURCES, CompilerError, compile_all, compile_contract
+from chain.runtime import Runtime
 
-# Above this size no mainnet accepts a contract's code (EIP-170); creation code is longer than what it deploys.
+# Above these sizes no mainnet accepts a contract's code (EIP-170), nor the code that creates it (EIP-3860).
 CODE_LIMIT = 24_576
+CREATION_LIMIT = 2 * CODE_LIMIT
 
 NAME = "price_feed"
 
@@ -26,7 +28,10 @@ def sources(tmp_path, monkeypatch):
 def test_compile_all__every_contract__fits_the_code_size_limit(tmp_path):
     artefacts = compile_all(tmp_path)
     assert tuple(artefacts) == CONTRACTS
-    assert all(0 < len(artefact.bytecode) < CODE_LIMIT for artefact in artefacts.values())
+    for artefact in artefacts.values():
+        runtime = Runtime.of(artefact)
+        assert 0 < len(runtime.code) + runtime.immutables <= CODE_LIMIT
+        assert len(artefact.bytecode) <= CREATION_LIMIT
 
 
 def test_compile_contract__price_feed__has_the_aggregator_interface(tmp_path):

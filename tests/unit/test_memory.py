@@ -231,6 +231,11 @@ def test_news__incident_of_another_sort__is_told_beside_the_lasting_one(other):
     assert memory.news([incident(), other]) == [other]
 
 
+DUE = assessment(bars=502, vol=vol(0.2), block=replace(BLOCK, number=13))
+SECOND = tune((2, 1_900), inputs=digest(DUE))
+JUDGED = Approved(SECOND, preflight(SECOND))
+ANNOUNCED = Announced(MARKET, SECOND.digest, "0x" + "ae" * 32, NOW + 3_600, "0xa0", BLOCK, 66_000)
+WAITING = assessment(bars=503, vol=vol(0.4), block=replace(BLOCK, number=14))
 LATER = assessment(values=NEW_VALUES, block=replace(BLOCK, number=12), oracle_price=4_010.0, spot=spot(4_020.0))
 UNDOING = rollback(market_state(last_good=NEW_VALUES), "an anomaly", "0x00", NOW, 600)
 LIFE = (
@@ -255,6 +260,14 @@ LIFE = (
     UNDOING,
     Approved(UNDOING, preflight(UNDOING)),
     applied(UNDOING, tx_hash="0xdead"),
+    DUE,
+    SECOND,
+    JUDGED,
+    ANNOUNCED,
+    WAITING,
+    replace(IDLE, inputs=digest(WAITING)),
+    JUDGED,
+    applied(SECOND, tx_hash="0xa1"),
 )
 
 
@@ -319,7 +332,7 @@ async def test_restore__several_changes__recalls_the_promise_of_the_newest(tmp_p
 
 # The announced change
 
-ANNOUNCED = Announced(MARKET, PROPOSAL.digest, "0x" + "ae" * 32, NOW + 3_600, "0xa0", BLOCK, 66_000)
+TOLD = Announced(MARKET, PROPOSAL.digest, "0x" + "ae" * 32, NOW + 3_600, "0xa0", BLOCK, 66_000)
 LASTING = [Rejected(MARKET, reason, "", BLOCK, PROPOSAL) for reason in sorted(PASSING)]
 ENDING = [Rejected(MARKET, reason, "", BLOCK, PROPOSAL) for reason in sorted(set(Reason) - PASSING)]
 
@@ -335,7 +348,7 @@ async def pending(tmp_path, *messages, market=MARKET):
 
 
 async def test_pending_change__announced__is_the_change_as_it_was_approved(tmp_path):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, ANNOUNCED) == (APPROVED, ANNOUNCED)
+    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD) == (APPROVED, TOLD)
 
 
 async def test_pending_change__never_announced__is_none(tmp_path):
@@ -343,7 +356,7 @@ async def test_pending_change__never_announced__is_none(tmp_path):
 
 
 async def test_pending_change__of_another_market__is_none(tmp_path):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, ANNOUNCED, market="ETH") is None
+    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, market="ETH") is None
 
 
 @pytest.mark.parametrize(
@@ -352,28 +365,28 @@ async def test_pending_change__of_another_market__is_none(tmp_path):
     ids=lambda end: getattr(end, "reason", type(end).__name__),
 )
 async def test_pending_change__made_failed_or_given_up__is_none(tmp_path, end):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, ANNOUNCED, end) is None
+    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, end) is None
 
 
 @pytest.mark.parametrize("refused", LASTING, ids=lambda refused: refused.reason)
 async def test_pending_change__refused_for_a_reason_that_passes__stands(tmp_path, refused):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, ANNOUNCED, refused) == (APPROVED, ANNOUNCED)
+    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, refused) == (APPROVED, TOLD)
 
 
 async def test_pending_change__refusal_before_any_proposal__leaves_it_standing(tmp_path):
     stale = Rejected(MARKET, Reason.STALE_FEED, "", BLOCK)
-    assert await pending(tmp_path, PROPOSAL, APPROVED, ANNOUNCED, stale, IDLE) == (APPROVED, ANNOUNCED)
+    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, stale, IDLE) == (APPROVED, TOLD)
 
 
 async def test_pending_change__another_announced_since__is_the_newest(tmp_path):
     second = tune((5, 520))
-    newest = replace(ANNOUNCED, digest=second.digest, tx_hash="0xa1")
+    newest = replace(TOLD, digest=second.digest, tx_hash="0xa1")
     judged = Approved(second, preflight(second))
-    life = (PROPOSAL, APPROVED, ANNOUNCED, ENDING[0], second, judged, newest)
+    life = (PROPOSAL, APPROVED, TOLD, ENDING[0], second, judged, newest)
     assert await pending(tmp_path, *life) == (judged, newest)
 
 
 async def test_pending_change__approved_again_when_it_was_due__is_still_the_one_that_was_announced(tmp_path):
     later = Approved(PROPOSAL, replace(APPROVED.preflight, gas=1))
-    life = (PROPOSAL, APPROVED, ANNOUNCED, later, LASTING[0])
-    assert await pending(tmp_path, *life) == (APPROVED, ANNOUNCED)
+    life = (PROPOSAL, APPROVED, TOLD, later, LASTING[0])
+    assert await pending(tmp_path, *life) == (APPROVED, TOLD)
