@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 Action = Literal["apply", "rollback", "announce"]
 """What a message is submitted for. An announcement carries the signatures of the change that it announces."""
 
-CALLS = "(address,bytes)[]"
 PROBES = "(bytes,int256)[]"
-MESSAGE = f"(bytes32,uint256,bytes32,uint256[],uint256[],{CALLS},bytes32,bytes32,{PROBES},uint256,uint256)"
-SIGNATURES = "(uint256,uint256,uint256)[]"
-ARGUMENTS = f"({MESSAGE},{SIGNATURES})"
+MESSAGE = f"(bytes32,uint256,bytes32,uint256[],uint256[],bytes32,bytes32,bytes32,{PROBES},uint256,uint256)"
+SIGNATURES = "(uint256,uint256)[]"
+SUBMIT = f"submit(uint256,{MESSAGE},{SIGNATURES})"
 
 FIELDS = (
-    "(bytes32 market,uint256 sequence,bytes32 stateHash,uint256[] ids,uint256[] values,bytes32 callsHash,"
+    "(bytes32 market,uint256 sequence,bytes32 stateHash,bytes32 changesHash,bytes32 callsHash,"
     "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
 )
-PRIMARY = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback"}
+CODES: dict[Action, int] = {"apply": 0, "announce": 1, "rollback": 2}
+PRIMARY: dict[Action, str] = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback"}
 DOMAIN = keccak(text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 NAME, VERSION = keccak(text="Keeper risk steward"), keccak(text="1")
 
@@ -61,20 +61,21 @@ class Message:
     def digest(self, action: Action, steward: str, chain_id: int) -> str:
         """Return what is signed: the EIP-712 hash for one steward on one chain."""
         kind = keccak(text=PRIMARY[action] + FIELDS)
-        hashes = (self._words(0), self._words(1), keccak(encode([CALLS], [self._calls()])))
+        ids, new = [index for index, _ in self.changes], [value for _, value in self.changes]
         values = [
             kind,
             market_id(self.market),
             self.sequence,
             _bytes(self.state_hash),
-            *hashes,
+            keccak(encode(["uint256[]", "uint256[]"], [ids, new])),
+            calls_hash(self.calls),
             _bytes(self.model_hash),
             _bytes(self.input_root),
             keccak(encode([PROBES], [self.probes])),
             self.max_liquidatable,
             self.deadline,
         ]
-        types = ["bytes32", "bytes32", "uint256", *["bytes32"] * 7, "uint256", "uint256"]
+        types = ["bytes32", "bytes32", "uint256", *["bytes32"] * 6, "uint256", "uint256"]
         domain = encode(["bytes32"] * 3 + ["uint256", "address"], [DOMAIN, NAME, VERSION, chain_id, steward])
         return "0x" + keccak(b"\x19\x01" + keccak(domain) + keccak(encode(types, values))).hex()
 
@@ -86,36 +87,35 @@ class Message:
             _bytes(self.state_hash),
             [index for index, _ in self.changes],
             [value for _, value in self.changes],
-            self._calls(),
+            calls_hash(self.calls),
             _bytes(self.model_hash),
             _bytes(self.input_root),
             self.probes,
             self.max_liquidatable,
             self.deadline,
         )
-        return _selector(action) + encode([MESSAGE, SIGNATURES], [fields, []]).hex()
+        selector = function_signature_to_4byte_selector(SUBMIT)
+        return "0x" + (selector + encode(["uint256", MESSAGE, SIGNATURES], [CODES[action], fields, []])).hex()
 
-    def _words(self, position: int) -> bytes:
-        return keccak(b"".join(change[position].to_bytes(WORD) for change in self.changes))
 
-    def _calls(self) -> list[tuple[str, bytes]]:
-        return [(target, _bytes(data)) for target, data in self.calls]
+def calls_hash(calls: Sequence[Call]) -> bytes:
+    """Return the hash of calls in their order, as the steward forms it while it makes them."""
+    found = bytes(WORD)
+    for target, data in calls:
+        found = keccak(encode(["bytes32", "address", "bytes32"], [found, target, keccak(_bytes(data))]))
+    return found
 
 
 def attach(calldata: str, signatures: Sequence[Signature]) -> str:
     """Return calldata with signatures, by ascending signer, in place of its empty list: its last word."""
     assert calldata.endswith("00" * WORD)
-    words = [number for one in signatures for number in (one.v, one.r, one.s)]
+    words = [number for one in signatures for number in (one.r, one.vs)]
     return calldata[: -2 * WORD] + b"".join(number.to_bytes(WORD) for number in (len(signatures), *words)).hex()
 
 
 def submitted_for(calldata: str, action: Action) -> str:
     """Return the same message, submitted for something else: an announced change is applied with the same bytes."""
-    return _selector(action) + calldata[10:]
-
-
-def _selector(action: Action) -> str:
-    return "0x" + function_signature_to_4byte_selector(action + ARGUMENTS).hex()
+    return calldata[:10] + CODES[action].to_bytes(WORD).hex() + calldata[10 + 2 * WORD :]
 
 
 def _bytes(text: str) -> bytes:

@@ -231,7 +231,7 @@ def asking(step: str) -> Iterator[None]:
     try:
         yield
     except (ContractLogicError, Web3RPCError) as error:
-        raise DeployError(f"{step}: {error}") from None
+        raise DeployError(f"{step}: {error.message or 'reverted without a reason'}") from None
     except TimeExhausted:
         raise DeployError(f"{step}: sent, not mined within {RECEIPT_SECONDS} s; the same command goes on") from None
     except (OSError, Web3Exception, json.JSONDecodeError) as error:

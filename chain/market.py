@@ -10,7 +10,7 @@ from chain.accounts import health_calls, liquidatable, read_accounts
 from chain.attestation import submitted_for
 from chain.policy import Policy
 from chain.protocol import BindingError, BoundProtocol
-from chain.rpc import RpcError, Unreachable, read
+from chain.rpc import RpcError, Unreachable, blocks_at, read
 from config.errors import ConfigError
 from models.market import Invariant, MarketState, ParameterState
 
@@ -68,7 +68,7 @@ class Market:
         calls = [steward.view_call(self.steward, self.name), protocol.price_call(), *reads, *effective]
         answers = await read(self.rpc, calls, block)
         view = steward.parse_view(answers[0])
-        if view.status != steward.ACTIVE:
+        if view.status not in (steward.ACTIVE, steward.PAUSED):
             raise BindingError(f"{self.name}: the steward has no active market of that name")
         values = protocol.values(answers[2 : 2 + len(reads)])
         if values != view.values:
@@ -82,9 +82,9 @@ class Market:
             block=block,
             sequence=view.sequence,
             state_hash=view.state_hash,
-            paused=view.paused,
+            paused=view.status == steward.PAUSED,
             parameters=_parameters(view, policy, protocol.effective_values(answers[2 + len(reads) :])),
-            last_good=await self.last_good(view),
+            last_good=await self.last_good(view, block),
             oracle_price=price,
             oracle_updated_at=block.timestamp if updated_at is None else updated_at,
             accounts=await read_accounts(protocol, self.rpc, block, self.since_block),
@@ -101,21 +101,19 @@ class Market:
             self.policies[address] = Policy.read(bytes.fromhex(code.removeprefix("0x")))
         return self.policies[address]
 
-    async def last_good(self, view: StewardView) -> tuple[int, ...]:
+    async def last_good(self, view: StewardView, block: BlockStamp) -> tuple[int, ...]:
         """Return the values that a rollback would restore: the steward keeps their hash, the chain's log has them.
 
         Raises Unreachable when the endpoint does not serve the log, or serves one whose values have another hash.
         """
         self.versions[view.state_hash] = view.values
         if view.good_hash not in self.versions:
-            where = steward.version_filter(self.steward, self.name, view.good_in)
-            logs = await self.rpc.call("eth_getLogs", where)
-            if not logs:
-                raise Unreachable(f"{self.name}: the endpoint has no log of version {view.good_sequence}")
-            for values in map(steward.version_values, logs):
+            first, last = await blocks_at(self.rpc, view.good_at, self.since_block, block.number)
+            where = steward.version_filter(self.steward, self.name, first, last)
+            for values in map(steward.version_values, await self.rpc.call("eth_getLogs", where)):
                 self.versions[steward.state_hash(self.steward, self.chain_id, self.name, values)] = values
-        if view.good_hash not in self.versions:
-            raise Unreachable(f"{self.name}: no log of block {view.good_in} has the values of {view.good_hash}")
+            if view.good_hash not in self.versions:
+                raise Unreachable(f"{self.name}: no log of block {first} has the values of {view.good_hash}")
         return self.versions[view.good_hash]
 
     async def announced_at(self, digest: str, block: BlockStamp) -> int | None:
@@ -131,10 +129,8 @@ class Market:
         block before, and the change made when that is over. Raises SimulationReverted when the calldata or a read
         after it reverts.
         """
-        first_reads = await read(
-            self.rpc, [steward.quorum_code_call(self.steward), *_given(self.protocol.ramp_call())], state.block
-        )
-        ramp = self.protocol.ramp_seconds(first_reads[1]) if len(first_reads) > 1 else 0
+        ramp = await self._ramp_seconds(state.block)
+        policy = await self.policy(state.policy, state.block)
         health = health_calls(self.protocol, state.accounts)
         now = state.block.timestamp + 1
         blocks = [
@@ -146,8 +142,7 @@ class Market:
         if notice:
             announcement = submitted_for(calldata, "announce")
             blocks.insert(0, _block(now, [_call(self.steward, announcement, sender)]))
-        quorum = "0x" + first_reads[0][-20:].hex()
-        blocks[0]["stateOverrides"] = {quorum: {"code": steward.OPEN_QUORUM}}
+        blocks[0]["stateOverrides"] = {state.policy: {"code": "0x00" + policy.unsigned().blob().hex()}}
         answer = await self._simulated(blocks, state.block)
         change = answer[-2]["calls"]
         reads = [_returned(call) for call in change][1:]
@@ -177,6 +172,10 @@ class Market:
                 _returned(first)
         blocks_shown: list[dict[str, Any]] = answer
         return blocks_shown
+
+    async def _ramp_seconds(self, block: BlockStamp) -> int:
+        call = self.protocol.ramp_call()
+        return 0 if call is None else self.protocol.ramp_seconds((await read(self.rpc, [call], block))[0])
 
     async def values_at(self, block: BlockStamp) -> tuple[int, ...]:
         """Read the live parameter values through the binding's getters, at one block."""
@@ -222,10 +221,6 @@ def _parameters(view: StewardView, policy: Policy, effective: tuple[int, ...]) -
 def _hit(protocol: BoundProtocol, accounts: Sequence[Account], answers: Sequence[bytes]) -> frozenset[str]:
     verdicts = liquidatable(protocol, accounts, answers)
     return frozenset(account.address for account, verdict in zip(accounts, verdicts, strict=True) if verdict)
-
-
-def _given(call: Call | None) -> list[Call]:
-    return [] if call is None else [call]
 
 
 def _block(timestamp: int, calls: list[dict[str, str]]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from config.deployment import Limits, Policies
 
 NOBODY = "0x" + "00" * 20
-HEADER = "(address,uint256,uint256,uint256,uint256,uint256,uint256,address,uint256,bytes4)"
-PARAMETER = "(uint256,uint256,uint256,uint256,bool,uint256,uint256,uint256,bool,uint256,bool,uint256)"
-CALL = "(address,bytes)"
+FRAME = "(address,uint256,uint256,uint256,uint256,uint256,uint256,address,uint256,bytes4)"
+MAX_PARAMETERS, MAX_READS, MAX_SETTERS, MAX_INVARIANTS = 16, 16, 8, 16
 INVARIANT = "(uint256,uint256,uint256,uint256)"
-HEADER_SIZE, PARAMETER_SIZE, READ_SIZE, CALL_SIZE, INVARIANT_SIZE = 320, 384, 256, 224, 128
+SETTER = "(address,bytes4,uint256,uint256,uint256,uint256[12])"
+ARGUMENT_WORDS, CONSTANT = 12, 255
+FRAME_SIZE, QUORUM_SIZE, RULE_SIZE, READ_SIZE, SETTER_SIZE, INVARIANT_SIZE = 320, 544, 96, 192, 544, 128
+WORD = 32
+MASK_16, MASK_32, MASK_128 = 2**16 - 1, 2**32 - 1, 2**128 - 1
 
 
 class PolicyError(KnownFault):
@@ -31,7 +34,7 @@ class PolicyError(KnownFault):
 
 @dataclass(frozen=True, slots=True)
 class ParameterLimits:
-    """What holds on one parameter; the fields are those of the record, in its order and units."""
+    """What holds on one parameter, in on-chain units and seconds; the contract packs it into three words."""
 
     minimum: int
     maximum: int
@@ -46,6 +49,34 @@ class ParameterLimits:
     reversible: bool
     coupled: int
 
+    def words(self) -> tuple[int, int, int]:
+        """Return it packed."""
+        flags = (self.relative << 2) | (self.tightening_up << 1) | self.reversible
+        times = (self.drift_window << 96) | (self.cooldown << 64) | (self.notice << 32)
+        return (
+            (self.minimum << 128) | self.maximum,
+            (self.max_step_up << 128) | self.max_step_down,
+            (self.drift_budget << 128) | times | (flags << 16) | self.coupled,
+        )
+
+    @classmethod
+    def of_words(cls, corridor: int, steps: int, rest: int) -> ParameterLimits:
+        """Return it unpacked."""
+        return cls(
+            minimum=corridor >> 128,
+            maximum=corridor & MASK_128,
+            max_step_up=steps >> 128,
+            max_step_down=steps & MASK_128,
+            relative=bool(rest >> 18 & 1),
+            cooldown=(rest >> 64) & MASK_32,
+            drift_budget=rest >> 128,
+            drift_window=(rest >> 96) & MASK_32,
+            tightening_up=bool(rest >> 17 & 1),
+            notice=(rest >> 32) & MASK_32,
+            reversible=bool(rest >> 16 & 1),
+            coupled=rest & MASK_16,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class HealthRule:
@@ -58,50 +89,96 @@ class HealthRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SetterRule:
+    """A setter as the steward calls it: each argument word is the value of a parameter (its id), or a constant.
+
+    `words` has (id, 0) or (None, constant) for each 32-byte word behind the selector.
+    """
+
+    target: str
+    selector: bytes
+    words: tuple[tuple[int | None, int], ...]
+
+    def record(self) -> bytes:
+        """Return the record that the steward reads."""
+        sources = [CONSTANT if index is None else index for index, _ in self.words]
+        writes = sum(1 << index for index in {index for index, _ in self.words if index is not None})
+        packed = sum(source << (8 * position) for position, source in enumerate(sources))
+        constants = [number for _, number in self.words] + [0] * (ARGUMENT_WORDS - len(self.words))
+        return encode([SETTER], [(self.target, self.selector, len(self.words), writes, packed, constants)])
+
+    @classmethod
+    def read(cls, record: bytes) -> SetterRule:
+        """Read such a record."""
+        target, selector, number, _, packed, constants = decode([SETTER], record)[0]
+        if number > ARGUMENT_WORDS:
+            raise DecodingError(f"a setter of {number} words")
+        sources = [(packed >> (8 * position)) & 0xFF for position in range(number)]
+        pairs = zip(sources, constants, strict=False)
+        words = tuple((None if source == CONSTANT else source, number) for source, number in pairs)
+        return cls(to_checksum_address(target), selector, words)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything the steward knows of a market besides its versions.
 
-    `positions` gives each parameter's read and word of the answer; (a, f, b, g) of `invariants` is
-    value[a] · f ≤ value[b] · g.
+    A change needs `threshold` signatures of `signers`, which are strictly ascending. `positions` gives each parameter's
+    read and word of the answer; (a, f, b, g) of `invariants` is value[a] · f ≤ value[b] · g.
     """
 
     executor: str
     probation: int
+    threshold: int
+    signers: tuple[str, ...]
     health: HealthRule
     positions: tuple[tuple[int, int], ...]
     parameters: tuple[ParameterLimits, ...]
     reads: tuple[tuple[str, bytes], ...]
-    calls: tuple[tuple[str, bytes], ...]
+    setters: tuple[SetterRule, ...]
     invariants: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
-    def of(cls, bound: BoundProtocol, policies: Policies, executor: str | None) -> Policy:
+    def of(
+        cls, bound: BoundProtocol, policies: Policies, threshold: int, signers: Sequence[str], executor: str | None
+    ) -> Policy:
         """Return the policy that a binding and its limits describe."""
         target, selector, word, mode = bound.health_rule()
         names = [parameter.name for parameter in bound.binding.parameters]
         return cls(
             executor=to_checksum_address(executor or NOBODY),
             probation=policies.probation_seconds,
+            threshold=threshold,
+            signers=tuple(sorted(map(to_checksum_address, signers), key=lambda one: int(one, 16))),
             health=HealthRule(to_checksum_address(target), selector, word, mode),
             positions=bound.positions(),
             parameters=tuple(_limits(bound, index, policies.limits[name]) for index, name in enumerate(names)),
             reads=tuple((to_checksum_address(to), bytes.fromhex(data[2:])) for to, data in bound.reads()),
-            calls=tuple((to_checksum_address(to), prefix) for to, prefix in bound.allowed_calls()),
+            setters=tuple(
+                SetterRule(to_checksum_address(to), selector, words) for to, selector, words in bound.setter_words()
+            ),
             invariants=bound.invariants(),
         )
+
+    def unsigned(self) -> Policy:
+        """Return the same policy, but that a change needs no signature: for simulations alone."""
+        return replace(self, threshold=0, signers=())
 
     def blob(self) -> bytes:
         """Return the records in their order, each padded to its size."""
         layout = sum(((read << 8) | word) << (16 * index) for index, (read, word) in enumerate(self.positions))
-        counts = (len(self.parameters), len(self.reads), len(self.calls), len(self.invariants))
+        counts = (len(self.parameters), len(self.reads), len(self.setters), len(self.invariants))
         rule = (self.health.word << 8) | self.health.mode
-        header = (self.executor, self.probation, layout, *counts, self.health.target, rule, self.health.selector)
+        frame = (self.executor, self.probation, layout, *counts, self.health.target, rule, self.health.selector)
+        quorum = (self.threshold, *(int(signer, 16) for signer in self.signers))
+        rules = [word for limits in self.parameters for word in limits.words()]
         return b"".join(
             [
-                encode([HEADER], [header]),
-                *(encode([PARAMETER], [astuple(limits)]) for limits in self.parameters),
-                *(encode([CALL], [read]).ljust(READ_SIZE, b"\0") for read in self.reads),
-                *(encode([CALL], [call]).ljust(CALL_SIZE, b"\0") for call in self.calls),
+                encode([FRAME], [frame]),
+                _words(quorum).ljust(QUORUM_SIZE, b"\0"),
+                _words(rules).ljust(MAX_PARAMETERS * RULE_SIZE, b"\0"),
+                *(_record(target, data, READ_SIZE) for target, data in self.reads),
+                *(setter.record() for setter in self.setters),
                 *(encode([INVARIANT], [invariant]) for invariant in self.invariants),
             ]
         )
@@ -111,7 +188,7 @@ class Policy:
         """Read a stored policy's code: a STOP byte, then the records. Raises PolicyError when it is none."""
         try:
             return _read(code)
-        except DecodingError as error:
+        except (DecodingError, OverflowError) as error:
             raise PolicyError(f"{len(code)} bytes of code that are no policy: {error}") from None
 
 
@@ -134,27 +211,66 @@ def _limits(bound: BoundProtocol, index: int, limits: Limits) -> ParameterLimits
 
 
 def _read(code: bytes) -> Policy:
-    executor, probation, layout, parameters, reads, calls, invariants, target, rule, selector = decode(
-        [HEADER], code[1:]
+    executor, probation, layout, parameters, reads, setters, invariants, target, rule, selector = decode(
+        [FRAME], code[1:]
     )[0]
-    sizes = ((PARAMETER, PARAMETER_SIZE, parameters), (CALL, READ_SIZE, reads), (CALL, CALL_SIZE, calls))
-    start, records = 1 + HEADER_SIZE, []
-    for kind, size, count in (*sizes, (INVARIANT, INVARIANT_SIZE, invariants)):
-        records.append(_records(code, kind, start, size, count))
-        start += size * count
-    limits, read_records, call_records, invariant_records = records
+    _check_size(code, parameters, reads, setters, invariants)
+    start = 1 + FRAME_SIZE
+    threshold, *signers = _numbers(code[start : start + QUORUM_SIZE])
+    start += QUORUM_SIZE
+    rules = _numbers(code[start : start + RULE_SIZE * parameters])
+    start += RULE_SIZE * MAX_PARAMETERS
+    read_records, start = _records(code, start, READ_SIZE, reads)
+    setter_records, start = _records(code, start, SETTER_SIZE, setters)
+    invariant_records, start = _records(code, start, INVARIANT_SIZE, invariants)
     slots = [(layout >> (16 * index)) & 0xFFFF for index in range(parameters)]
     return Policy(
         executor=to_checksum_address(executor),
         probation=probation,
+        threshold=threshold,
+        signers=tuple(to_checksum_address(signer.to_bytes(20)) for signer in signers if signer),
         health=HealthRule(to_checksum_address(target), selector, rule >> 8, rule & 0xFF),
         positions=tuple((slot >> 8, slot & 0xFF) for slot in slots),
-        parameters=tuple(ParameterLimits(*record) for record in limits),
-        reads=tuple((to_checksum_address(to), data) for to, data in read_records),
-        calls=tuple((to_checksum_address(to), prefix) for to, prefix in call_records),
-        invariants=tuple(invariant_records),
+        parameters=tuple(ParameterLimits.of_words(*rules[3 * index : 3 * index + 3]) for index in range(parameters)),
+        reads=tuple(map(_target_and_data, read_records)),
+        setters=tuple(map(SetterRule.read, setter_records)),
+        invariants=tuple(decode([INVARIANT], record)[0] for record in invariant_records),
     )
 
 
-def _records(code: bytes, kind: str, start: int, size: int, count: int) -> Sequence[Any]:
-    return [decode([kind], code[start + size * index : start + size * (index + 1)])[0] for index in range(count)]
+def _check_size(code: bytes, parameters: int, reads: int, setters: int, invariants: int) -> None:
+    """Raise DecodingError unless the numbers of records are a policy's, and the code has just their size."""
+    most = (MAX_PARAMETERS, MAX_READS, MAX_SETTERS, MAX_INVARIANTS)
+    counts = (parameters, reads, setters, invariants)
+    if any(count > limit for count, limit in zip(counts, most, strict=True)):
+        raise DecodingError(f"says {parameters} parameters, {reads} reads, {setters} setters, {invariants} invariants")
+    fixed = 1 + FRAME_SIZE + QUORUM_SIZE + RULE_SIZE * MAX_PARAMETERS
+    size = fixed + READ_SIZE * reads + SETTER_SIZE * setters + INVARIANT_SIZE * invariants
+    if len(code) != size:
+        raise DecodingError(f"its records take {size} bytes")
+
+
+def _record(target: str, data: bytes, size: int) -> bytes:
+    """Return a target and some bytes as the steward reads them: address, length, bytes, zeros up to the size."""
+    return (_words((int(target, 16), len(data))) + data).ljust(size, b"\0")
+
+
+def _records(code: bytes, start: int, size: int, count: int) -> tuple[list[bytes], int]:
+    """Return records of one size and where they end."""
+    end = start + size * count
+    return [code[at : at + size] for at in range(start, end, size)], end
+
+
+def _target_and_data(record: bytes) -> tuple[str, bytes]:
+    target, length = _numbers(record[: 2 * WORD])
+    return to_checksum_address(target.to_bytes(20)), record[2 * WORD : 2 * WORD + length]
+
+
+def _words(numbers: Sequence[int]) -> bytes:
+    return b"".join(number.to_bytes(WORD) for number in numbers)
+
+
+def _numbers(words: bytes) -> list[int]:
+    if len(words) % WORD:
+        raise DecodingError(f"{len(words)} bytes are no whole number of words")
+    return [int.from_bytes(words[start : start + WORD]) for start in range(0, len(words), WORD)]

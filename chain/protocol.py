@@ -9,7 +9,6 @@ from eth_abi.abi import decode
 from eth_utils.crypto import keccak
 
 from config.abi import WORD
-from config.calls import placeholders
 from config.errors import ConfigError, KnownFault
 from config.templates import fill, from_abi, to_abi
 
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from chain.rpc import Call
     from config.accounts import LoggedEvent
     from config.calls import Function, Getter
-    from config.protocol import Protocol, Use
+    from config.protocol import Protocol, Setter
     from config.templates import Scalar, Template
     from models.market import Account
 
-MAX_PREFIX_BYTES = 68
-"""Of a call that the steward allows: selector and two words."""
+SetterWord = tuple[int | None, int]
+"""One argument word of a setter: (id, 0) for a parameter's value, (None, number) for a constant."""
 
 HEALTH_MODES = {"true": 1, "false": 2, "below": 3, "above": 4}
 """How the steward reads the health word."""
@@ -98,8 +97,9 @@ class BoundProtocol:
         return tuple(word(answers[read], index, parameter.name) for parameter, (read, index) in pairs)
 
     def setter_calls(self, values: Sequence[int], changed: Sequence[int]) -> tuple[Call, ...]:
-        """Return the calls that write `values` (id order), of the setters that touch a changed parameter.
+        """Return the calls that write `values` (id order), of the setters that write one of the parameters `changed`.
 
+        The steward makes them of those whose values differ, in the same order.
         Raises BindingError when a value does not fit the setter's argument.
         """
         proposed = {p.name: value for p, value in zip(self.binding.parameters, values, strict=True)}
@@ -109,21 +109,22 @@ class BoundProtocol:
 
     # What the steward is set up with
 
-    def allowed_calls(self) -> tuple[tuple[str, bytes], ...]:
-        """Return the targets and beginnings of all calls that write parameters or end an auction.
+    def setter_words(self) -> tuple[tuple[str, bytes, tuple[SetterWord, ...]], ...]:
+        """Return target, selector and argument words of each setter, of which the steward makes its calls."""
+        return tuple(self._setter_words(setter) for setter in self.binding.setters)
 
-        A beginning is the selector and the leading argument words, two at most, that are the same in every call.
-        """
-        uses = [use for use in self.binding.uses() if use.place[0] in {"setters", "end_auction"}]
-        samples = [(self._sample(use, 0), self._sample(use, 1)) for use in uses]
-        return tuple(dict.fromkeys((target, _same_words(zero, one)) for (target, zero), (_, one) in samples))
-
-    def _sample(self, use: Use, number: int) -> tuple[str, bytes]:
-        """Return target and calldata with `number` (0 or 1) for everything that differs from call to call."""
-        fixed = self._known()
-        values = {name: value for name, value in placeholders(use.scope, number).items() if name not in fixed}
-        target, data = self.call(use.function, values)
-        return target, bytes.fromhex(data[2:])
+    def _setter_words(self, setter: Setter) -> tuple[str, bytes, tuple[SetterWord, ...]]:
+        """Tell values from constants by the word that changes with a value: the binding's rules give each its own."""
+        zeros = dict.fromkeys(setter.parameters, 0)
+        target, empty = self.call(setter, zeros)
+        constants = _argument_words(empty)
+        words: list[SetterWord] = [(None, number) for number in constants]
+        for name in setter.parameters:
+            _, one = self.call(setter, zeros | {name: 1})
+            pairs = zip(_argument_words(one), constants, strict=True)
+            place = next(index for index, (number, constant) in enumerate(pairs) if number != constant)
+            words[place] = (self.binding.id_of(name), 0)
+        return target, setter.selector, tuple(words)
 
     def invariants(self) -> tuple[tuple[int, int, int, int], ...]:
         """Return the invariants as (a, factor_a, b, factor_b): value[a] * factor_a <= value[b] * factor_b."""
@@ -294,9 +295,7 @@ def log_fields(logged: LoggedEvent, log: Mapping[str, Any]) -> dict[str, Scalar]
     return {name: from_abi(value, type_text) for name, (type_text, value) in found.items()}
 
 
-def _same_words(one: bytes, other: bytes) -> bytes:
-    """Return the selector and the leading words that two calls share, as far as the steward compares them."""
-    end = 4
-    while end < min(len(one), MAX_PREFIX_BYTES) and one[end : end + WORD] == other[end : end + WORD]:
-        end += WORD
-    return one[:end]
+def _argument_words(data: str) -> list[int]:
+    """Return the argument words of calldata."""
+    raw = bytes.fromhex(data[10:])
+    return [int.from_bytes(raw[start : start + WORD]) for start in range(0, len(raw), WORD)]

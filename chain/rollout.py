@@ -60,6 +60,10 @@ class Charge:
     binding: Protocol
     policies: Policies
 
+    def policy(self, threshold: int, signers: Sequence[str]) -> Policy:
+        """The policy that the steward is to hold the market to, with the quorum given."""
+        return Policy.of(self.bound, self.policies, threshold, signers, self.contracts.executor)
+
     @property
     def bound(self) -> BoundProtocol:
         """The binding at the market's addresses."""
@@ -101,8 +105,7 @@ def put_up_steward(steps: Steps, charges: Sequence[Charge], roles: Roles, *, tri
     registry, _ = steps.create("deploy policy_registry", "policy_registry")
     steward, block = steps.create("deploy risk_steward", "risk_steward", deployer.address, registry.address)
     timelock, _ = steps.create("deploy timelock", "timelock", roles.delay_seconds, governance, governance)
-    markets = {charge.name: _put_under(steps, registry, steward, charge, trial=trial) for charge in charges}
-    steps.call("name the signers", steward, "set_quorum", roles.threshold, roles.ascending())
+    markets = {charge.name: _put_under(steps, registry, steward, charge, roles, trial=trial) for charge in charges}
     for guardian in roles.guardians:
         _grant(steps, steward, GUARDIAN_ROLE, guardian, f"make {guardian} a guardian")
     _hand_to_timelock(steps, steward, timelock.address)
@@ -123,19 +126,20 @@ def put_up_steward(steps: Steps, charges: Sequence[Charge], roles: Roles, *, tri
     )
 
 
-def store_policy(steps: Steps, registry: Contract, charge: Charge) -> str:
+def store_policy(steps: Steps, registry: Contract, name: str, policy: Policy) -> str:
     """Store a market's policy and return where it stands. Anyone may; governance alone puts it into force."""
-    blob = Policy.of(charge.bound, charge.policies, charge.contracts.executor).blob()
-    receipt = steps.call(f"{charge.name}: store the policy", registry, "store", blob)
+    receipt = steps.call(f"{name}: store the policy", registry, "store", policy.blob())
     stored = registry.events.PolicyStored().process_receipt(receipt, errors=DISCARD)
     if len(stored) != 1:
-        raise DeployError(f"{charge.name}: store the policy: the registry logged no PolicyStored")
+        raise DeployError(f"{name}: store the policy: the registry logged no PolicyStored")
     return str(stored[0]["args"]["policy"])
 
 
-def _put_under(steps: Steps, registry: Contract, steward: Contract, charge: Charge, *, trial: bool) -> MarketDeployment:
+def _put_under(
+    steps: Steps, registry: Contract, steward: Contract, charge: Charge, roles: Roles, *, trial: bool
+) -> MarketDeployment:
     name, key = charge.name, market_id(charge.name)
-    policy = store_policy(steps, registry, charge)
+    policy = store_policy(steps, registry, name, charge.policy(roles.threshold, roles.ascending()))
     in_force = _view(steward, "policy_of", key)
     steps.call_unless(
         lambda: in_force() == policy, f"{name}: put the policy into force", steward, "set_policy", key, policy

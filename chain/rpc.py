@@ -134,6 +134,27 @@ async def block_at(rpc: Rpc, number: int) -> BlockStamp | None:
     return None if block is None else stamp(block)
 
 
+async def blocks_at(rpc: Rpc, timestamp: int, low: int, high: int) -> tuple[int, int]:
+    """Return the first and the last block from `low` to `high` of a time, Unix seconds; the nearest where none has it.
+
+    Times never decrease, so this takes two binary searches.
+    """
+    first = await _first_after(rpc, timestamp - 1, low, high)
+    return first, max(first, await _first_after(rpc, timestamp, first, high + 1) - 1)
+
+
+async def _first_after(rpc: Rpc, timestamp: int, low: int, high: int) -> int:
+    """Return the first block from `low` to `high` - 1 that is later than a time, `high` if none is."""
+    while low < high:
+        middle = (low + high) // 2
+        block = await block_at(rpc, middle)
+        if block is not None and block.timestamp <= timestamp:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def stamp(block: Any) -> BlockStamp:
     """Return the stamp of a block as JSON-RPC gives it. Raises Unreachable when it is none."""
     if not isinstance(block, dict) or not isinstance(block.get("hash"), str):

@@ -21,11 +21,10 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A secp256k1 signature; `s` is in the lower half of the order."""
+    """A secp256k1 signature in compact form (EIP-2098): `vs` is s, in the lower half of the order, below the parity."""
 
-    v: int
     r: int
-    s: int
+    vs: int
 
 
 class LocalSigner:
@@ -48,4 +47,4 @@ class LocalSigner:
     def attest(self, digest: str) -> Signature:
         """Sign the EIP-712 digest of a change: from here on anyone may submit it."""
         signed = self._account.unsafe_sign_hash(digest)
-        return Signature(signed.v, signed.r, signed.s)
+        return Signature(signed.r, (signed.v - 27) << 255 | signed.s)

@@ -18,27 +18,29 @@ if TYPE_CHECKING:
     from chain.rpc import Call, Refused
 
 MARKET_STATE = "market_state(bytes32)"
-VIEW_TYPE = "(uint256,address,bool,uint256,uint256,bytes32,uint256,bytes32,uint256,bytes32,uint256[],uint256[4])"
+VIEW_TYPE = "(uint256,address,uint256,uint256,bytes32,bytes32,uint256,bytes32,uint256[],uint256[3])"
 ACTIVATED = "Activated(bytes32,uint256[],bytes32)"
-APPLIED = "Applied(bytes32,uint256,bytes32,uint256[],bytes32)"
-ROLLED_BACK = "RolledBack(bytes32,uint256,bytes32,uint256,uint256[],bytes32)"
+APPLIED = "Applied(bytes32,uint256,bytes32,uint256[])"
+ROLLED_BACK = "RolledBack(bytes32,uint256,bytes32,uint256[])"
 REBASED = "Rebased(bytes32,uint256,uint256[],bytes32)"
 ANNOUNCED = "Announced(bytes32,uint256,bytes32,uint256[],uint256[],uint256)"
 NO_DIGEST = "0x" + "00" * 32
 
-ACTIVE = 1
-"""A market's status when it takes changes."""
+ACTIVE, RETIRED, PAUSED = 1, 2, 3
+"""A market's status; 0 before activation. Paused, it takes rollbacks alone."""
 
-STATE_BITS = 64
-"""What the steward remembers of one parameter, highest bits first: changed_at 32, drift_used 16, drift_before 16."""
+STATE_BITS, STATES_A_WORD = 42, 6
+"""What the steward remembers of one parameter, highest bits first: minute of its last change 26, shares 8 and 8."""
 
-OPEN_QUORUM = "0x" + "00" * (1 + 17 * 32)
-"""Code of a quorum that needs no signature: what a simulation puts in place of the real one."""
+MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What the steward remembers of one parameter: its last change, and the shares of its drift budget used."""
+    """What the steward remembers of one parameter: its last change, and the shares of its drift budget used.
+
+    `changed_at` is Unix seconds, rounded up to a whole minute; 0 = never.
+    """
 
     changed_at: int
     drift_used: int
@@ -49,19 +51,16 @@ class Remembered:
 class StewardView:
     """The steward's account of one market, besides its policy; values in id order.
 
-    `status` is 0 before activation, 1 when active, 2 when retired. `good_in` is the number of the block in which the
-    last good version was made.
+    `good_at` is the time of the block in which the last good version was made.
     """
 
     status: int
     policy: str
-    paused: bool
     sequence: int
     applied_at: int
     version_hash: str
-    good_sequence: int
     good_hash: str
-    good_in: int
+    good_at: int
     state_hash: str
     values: tuple[int, ...]
     remembered: tuple[Remembered, ...]
@@ -93,11 +92,6 @@ def view_call(steward: str, market: str) -> Call:
     return (steward, _encode(MARKET_STATE, ["bytes32"], [market_id(market)]))
 
 
-def quorum_code_call(steward: str) -> Call:
-    """Return the call for the address at which the signers stand."""
-    return (steward, _encode("quorum_code()", [], []))
-
-
 def announced_call(steward: str, digest: str) -> Call:
     """Return the call for the Unix second at which a message was announced; 0 for never, 2**256 - 1 for vetoed."""
     return (steward, _encode("announced_at(bytes32)", ["bytes32"], [_bytes(digest)]))
@@ -109,17 +103,15 @@ def parse_view(answer: bytes) -> StewardView:
         fields: tuple[Any, ...] = decode([VIEW_TYPE], answer)[0]
     except Exception as error:
         raise BindingError(f"the steward does not answer {MARKET_STATE} as expected: {error}") from error
-    status, policy, paused, sequence, applied_at, version, good_sequence, good, good_in, live, values, states = fields
+    status, policy, sequence, applied_at, version, good, good_at, live, values, states = fields
     return StewardView(
         status=status,
         policy=policy,
-        paused=paused,
         sequence=sequence,
         applied_at=applied_at,
         version_hash="0x" + version.hex(),
-        good_sequence=good_sequence,
         good_hash="0x" + good.hex(),
-        good_in=good_in,
+        good_at=good_at,
         state_hash="0x" + live.hex(),
         values=values,
         remembered=tuple(_remembered(states, index) for index in range(len(values))),
@@ -127,8 +119,8 @@ def parse_view(answer: bytes) -> StewardView:
 
 
 def _remembered(states: Sequence[int], index: int) -> Remembered:
-    state = states[index // 4] >> (STATE_BITS * (index % 4))
-    return Remembered((state >> 32) & 0xFFFFFFFF, (state >> 16) & 0xFFFF, state & 0xFFFF)
+    state = states[index // STATES_A_WORD] >> (STATE_BITS * (index % STATES_A_WORD))
+    return Remembered(((state >> 16) & (2**26 - 1)) * MINUTE, (state >> 8) & 0xFF, state & 0xFF)
 
 
 def state_hash(steward: str, chain_id: int, market: str, values: Sequence[int]) -> str:
@@ -137,17 +129,16 @@ def state_hash(steward: str, chain_id: int, market: str, values: Sequence[int]) 
     return "0x" + keccak(encode(types, [steward, chain_id, market_id(market), values])).hex()
 
 
-def version_filter(steward: str, market: str, block: int) -> dict[str, Any]:
-    """Return the log filter for the values of the versions made in a block."""
+def version_filter(steward: str, market: str, first: int, last: int) -> dict[str, Any]:
+    """Return the log filter for the values of the versions made in some blocks."""
     kinds = [_topic(kind) for kind in (ACTIVATED, APPLIED, ROLLED_BACK, REBASED)]
-    at = {"fromBlock": hex(block), "toBlock": hex(block)}
+    at = {"fromBlock": hex(first), "toBlock": hex(last)}
     return {"address": steward, "topics": [kinds, "0x" + market_id(market).hex()], **at}
 
 
 def version_values(log: dict[str, Any]) -> tuple[int, ...]:
     """Return the values of the version that a log of `version_filter` tells of."""
-    types = ["uint256", "uint256[]"] if log["topics"][0] == _topic(ROLLED_BACK) else ["uint256[]"]
-    return tuple(decode(types, bytes.fromhex(log["data"][2:]))[-1])
+    return tuple(decode(["uint256[]"], bytes.fromhex(log["data"][2:]))[0])
 
 
 def applicable_at(log: dict[str, Any]) -> int:
@@ -165,13 +156,12 @@ def change_filter(steward: str, market: str) -> dict[str, Any]:
 
 def parse_event(market: str, log: dict[str, Any]) -> StewardEvent:
     """Decode one Applied, RolledBack or Rebased log."""
-    kind, types = EVENTS[log["topics"][0]]
-    fields = decode(types, bytes.fromhex(log["data"][2:]))
+    kind = EVENTS[log["topics"][0]]
     return StewardEvent(
         market=market,
         sequence=int(log["topics"][2], 16),
         digest=NO_DIGEST if kind == "rebase" else log["topics"][3],
-        values=tuple(fields[types.index("uint256[]")]),
+        values=version_values(log),
         kind=kind,
         tx_hash=log["transactionHash"],
         block_number=int(log["blockNumber"], 16),
@@ -205,9 +195,9 @@ def _topic(signature: str) -> str:
     return "0x" + keccak(text=signature).hex()
 
 
-EVENTS: dict[str, tuple[Literal["tune", "rollback", "rebase"], list[str]]] = {
-    _topic(APPLIED): ("tune", ["uint256[]", "bytes32"]),
-    _topic(ROLLED_BACK): ("rollback", ["uint256", "uint256[]", "bytes32"]),
-    _topic(REBASED): ("rebase", ["uint256[]", "bytes32"]),
+EVENTS: dict[str, Literal["tune", "rollback", "rebase"]] = {
+    _topic(APPLIED): "tune",
+    _topic(ROLLED_BACK): "rollback",
+    _topic(REBASED): "rebase",
 }
-"""What each event makes of a version, and its unindexed fields."""
+"""What each event makes of a version; all have its values first."""

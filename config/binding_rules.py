@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from config.calls import Finding
     from config.protocol import Protocol
 
-MAX_CALLS = 8
-"""Calls in one batch, and calls that a policy allows."""
+MAX_SETTERS = 8
+"""Of a policy: the steward makes a call of each that writes a changed parameter, and no other call."""
 
 MAX_FACTOR = 2**127
 """Of an invariant's factors: a product with a value below 2**128 does not overflow."""
@@ -33,6 +33,7 @@ def broken_rules(protocol: Protocol) -> Iterator[Finding]:
             yield (*use.place, *place), rule
     yield from _read(protocol)
     yield from _written(protocol)
+    yield from _roles(protocol)
     yield from _groups(protocol)
     yield from _invariants(protocol)
     yield from _accounts(protocol)
@@ -71,9 +72,8 @@ def _read(protocol: Protocol) -> Iterator[Finding]:
 
 
 def _written(protocol: Protocol) -> Iterator[Finding]:
-    calls = len(protocol.setters) + (protocol.end_auction is not None)
-    if calls > MAX_CALLS:
-        yield ("setters",), f"{calls} setters, [end_auction] counted: the steward makes at most {MAX_CALLS} calls"
+    if len(protocol.setters) > MAX_SETTERS:
+        yield ("setters",), f"{len(protocol.setters)} setters, and the steward takes {MAX_SETTERS}"
     for index, setter in enumerate(protocol.setters):
         if not setter.parameters:
             yield ("setters", index), "writes no parameter"
@@ -82,6 +82,15 @@ def _written(protocol: Protocol) -> Iterator[Finding]:
         if written[parameter.name] != 1:
             times = written[parameter.name]
             yield ("parameters", index), f"parameter {parameter.name} must be written in exactly one place, not {times}"
+
+
+def _roles(protocol: Protocol) -> Iterator[Finding]:
+    for index, parameter in enumerate(protocol.parameters):
+        if parameter.role is None and parameter.offset:
+            yield ("parameters", index, "offset"), "needs a role, whose ratio is added to it or taken from it"
+        elif parameter.role is not None and parameter.tightening == "down" and not parameter.offset:
+            rule = "needs an offset: where lower is tighter, the role's ratio is taken from it"
+            yield ("parameters", index), rule
 
 
 def _groups(protocol: Protocol) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 CodeHash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Units = Annotated[int, Field(ge=0, le=MAX_VALUE)]
 Duration = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
+Minutes = Annotated[int, Field(ge=0, le=MAX_SECONDS, multiple_of=60)]
 
 
 class Limits(Section):
@@ -38,7 +39,7 @@ class Limits(Section):
     relative: bool = Field(default=False, description="Steps are basis points of the live value, else on-chain units.")
     cooldown_seconds: Duration
     drift_budget: Units = Field(0, description="Most movement, up and down added, in any window; on-chain units.")
-    drift_window_seconds: Duration = 0
+    drift_window_seconds: Minutes = Field(0, description="Whole minutes: the steward keeps its time in them.")
     notice_seconds: Duration = Field(0, description="How long a tightening must have been announced.")
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from config.errors import Place
 
 MAX_GETTER_BYTES = 100
-MAX_SETTER_BYTES = 388
+MAX_SETTER_BYTES = 4 + 12 * 32
 MAX_PROBE_BYTES = 4 + 288
 """Limits of the steward on calldata, selectors included."""
 
@@ -49,8 +49,16 @@ def exact_integer(raw: Any) -> Any:
     return int(number)
 
 
+def as_written(raw: Any) -> Any:
+    """Read a number as the decimal that stands in the file."""
+    return Decimal(repr(raw)) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
+
+
 Scale = Annotated[int, BeforeValidator(exact_integer), Field(gt=0)]
 """How many on-chain units are 1.0."""
+
+Offset = Annotated[Decimal, BeforeValidator(as_written), Field(ge=0, max_digits=36, decimal_places=18)]
+"""A real value, exactly as it is written."""
 
 
 class Parameter(Section):
@@ -62,9 +70,17 @@ class Parameter(Section):
     tightening: Literal["up", "down"] = Field(description="Direction in which margins grow.")
     group: Name | None = Field(None, description="Parameters of one group move together or not at all.")
     role: Role | None = None
+    offset: Offset = Field(
+        Decimal(0), description="Real value that the role's ratio is added to, or taken from where lower is tighter."
+    )
     reversible: bool = True
     getter: Getter
     effective: Getter | None = Field(None, description="What open positions obey while a change ramps.")
+
+    @property
+    def origin(self) -> Fraction:
+        """The offset in on-chain units: where the value stands when the role's ratio is 0."""
+        return Fraction(self.offset) * self.scale
 
 
 class Setter(Function):
@@ -72,7 +88,7 @@ class Setter(Function):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters it writes."""
+        """Names of the parameters it writes, in order."""
         return tuple(name for name in self.names if "." not in name)
 
 
@@ -172,7 +188,7 @@ class Protocol(Section):
         if self.ramp is not None:
             yield Use(("ramp",), self.ramp, static)
         if self.end_auction is not None:
-            yield Use(("end_auction",), self.end_auction, static | self.auction_scope, MAX_SETTER_BYTES)
+            yield Use(("end_auction",), self.end_auction, static | self.auction_scope)
         if self.liquidation is not None:
             yield Use(("liquidation",), self.liquidation, static | self.account_scope)
         for index, limit in enumerate(self.limits):

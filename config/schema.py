@@ -143,7 +143,7 @@ class GuardSettings(Section):
     max_newly_liquidatable: Annotated[int, Field(ge=0)] = Field(
         0, description="Open accounts that a change may make liquidatable, now or when its ramp ends."
     )
-    probed_accounts: Annotated[int, Field(ge=0, le=16)] = Field(
+    probed_accounts: Annotated[int, Field(ge=0, le=8)] = Field(
         4, description="Healthy accounts nearest to liquidation that the steward probes on chain after a change."
     )
 

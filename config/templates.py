@@ -23,7 +23,10 @@ Scalar = int | bool | str
 """A value as TOML and JSON write it: bytes and addresses are 0x-prefixed hex."""
 
 PARAMETER = "parameter"
-"""The type of a parameter's proposed value: it fits any integer argument, and may not be hashed."""
+"""The type of a parameter's proposed value: it fits any integer argument, where the encoding gives it its own word."""
+
+HASHED = "hashed parameter"
+"""The type of the same value inside a hash, which it does not fit."""
 
 NAME = re.compile(r"\$[A-Za-z_]\w*(\.[A-Za-z0-9_][\w.-]*)?")
 HEX = re.compile(r"0x([0-9a-fA-F]{2})*")
@@ -112,15 +115,17 @@ def findings(template: Template, type_text: str, scope: Mapping[str, str]) -> It
         case Hash(items, types):
             if type_text not in {"bytes32", "uint256"}:
                 yield f"a hash is a bytes32 or uint256, not {type_text}"
-            hashable = {name: known for name, known in scope.items() if known != PARAMETER}
+            inside = {name: HASHED if known == PARAMETER else known for name, known in scope.items()}
             for item, item_type in zip(items, types, strict=True):
-                yield from findings(item, item_type, hashable)
+                yield from findings(item, item_type, inside)
 
 
 def _reference_findings(name: str, type_text: str, scope: Mapping[str, str]) -> Iterator[str]:
     known = scope.get(name)
     if known is None:
         yield f"${name} is not known here (known: {', '.join(f'${one}' for one in sorted(scope)) or 'nothing'})"
+    elif known == HASHED:
+        yield f"${name} is a parameter: the steward puts its value into a word of its own, never into a hash"
     elif known == PARAMETER:
         if not _is_integer(type_text):
             yield f"${name} is a parameter and fits an integer argument, not {type_text}"

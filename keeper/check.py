@@ -71,13 +71,15 @@ async def examine(rpc: Rpc, deployment: Deployment, sources: Mapping[str, Source
     # What another contract answers in a steward's place would mean nothing.
     is_ours = all(finding.verdict is not Verdict.FAILED for finding in findings)
     if is_ours:
-        findings += await check_steward(ground, own)
+        findings += await check_steward(ground)
     for name, source in sources.items():
-        findings += await _check_market(ground, name, source, is_ours=is_ours)
+        findings += await _check_market(ground, name, source, own, is_ours=is_ours)
     return Report(tuple(findings))
 
 
-async def _check_market(ground: Ground, name: str, source: Source, *, is_ours: bool) -> list[Finding]:
+async def _check_market(
+    ground: Ground, name: str, source: Source, own: Sequence[str], *, is_ours: bool
+) -> list[Finding]:
     try:
         market = ground.deployment.markets[name]
         bound = BoundProtocol(source.binding, market.contracts, market.keys)
@@ -88,7 +90,7 @@ async def _check_market(ground: Ground, name: str, source: Source, *, is_ours: b
     except ConfigError as error:
         return [failed(name, "is deployed", str(error), f"mend markets.{name} in the deployment file")]
     findings = await check_protocol(ground, name, source, bound)
-    return [*findings, *await check_policy(ground, name, source, bound)] if is_ours else findings
+    return [*findings, *await check_policy(ground, name, source, bound, own)] if is_ours else findings
 
 
 def binding_file(protocol: str, settings_file: Path) -> Path:

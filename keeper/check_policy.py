@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 from eth_utils.address import to_checksum_address
 
 from chain.handover import missing_handovers
-from chain.policy import NOBODY, Policy, PolicyError
+from chain.policy import NOBODY, Policy, PolicyError, SetterRule
 from chain.protocol import BindingError
 from chain.rpc import Refused, read
 from chain.runtime import code_at
-from chain.steward import ACTIVE, MARKET_STATE, VIEW_TYPE, market_id
+from chain.steward import ACTIVE, MARKET_STATE, PAUSED, VIEW_TYPE, market_id
+from keeper.check_quorum import check_quorum
 from keeper.findings import Finding, failed, noted, passed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from chain.protocol import BoundProtocol
     from config.errors import Place
@@ -27,8 +28,10 @@ Difference = tuple["Place", str]
 """Where in the binding the other side of it stands, and what differs."""
 
 
-async def check_policy(ground: Ground, market: str, source: Source, bound: BoundProtocol) -> list[Finding]:
-    """Check everything about a market that the steward knows or does."""
+async def check_policy(
+    ground: Ground, market: str, source: Source, bound: BoundProtocol, own: Sequence[str]
+) -> list[Finding]:
+    """Check everything about a market that the steward knows or does. `own` are addresses whose keys are held."""
     key = market_id(market)
     answer = await ground.view(ground.deployment.steward, "policy_of(bytes32)", ["address"], key)
     stored = to_checksum_address(answer[0]) if answer else NOBODY
@@ -44,8 +47,9 @@ async def check_policy(ground: Ground, market: str, source: Source, bound: Bound
     remedy = "mend the binding, or have governance put a policy made from it into force"
     findings += [failed(market, AGREES, what, remedy, source.where(place)) for place, what in differences]
     if not differences:
-        sizes = f"{len(policy.reads)} reads, {len(policy.calls)} calls, {len(policy.invariants)} invariants"
+        sizes = f"{len(policy.reads)} reads, {len(policy.setters)} setters, {len(policy.invariants)} invariants"
         findings.append(passed(market, AGREES, f"{len(policy.parameters)} parameters, {sizes}"))
+    findings += check_quorum(ground.deployment, market, policy, own)
     findings.append(await _is_active(ground, market))
     return [*findings, *await _live(ground, market, policy, bound), *await _executor(ground, market, policy)]
 
@@ -75,7 +79,7 @@ def policy_differences(policy: Policy, bound: BoundProtocol, executor: str | Non
         ):
             if stored != meant:
                 yield ("parameters", index, key), f"{parameter.name}: {key} is stored as {stored}, not {meant}"
-    yield from _calls(policy, bound)
+    yield from _setters(policy, bound)
     yield from _invariants(policy, bound)
     target, selector, word, mode = bound.health_rule()
     health = (to_checksum_address(target), selector, word, mode)
@@ -94,13 +98,21 @@ def _positions(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
             yield ("parameters", index, "getter"), f"{parameter.name} is read from {_show(stored)}, not {meant}"
 
 
-def _calls(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
-    stored = set(policy.calls)
-    meant = {(to_checksum_address(target), prefix) for target, prefix in bound.allowed_calls()}
-    for call in sorted(stored - meant):
-        yield ("setters",), f"allows {_show(call)}, which no call of the binding begins with"
-    for call in sorted(meant - stored):
-        yield ("setters",), f"does not allow {_show(call)}"
+def _setters(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
+    meant = [SetterRule(to_checksum_address(to), selector, words) for to, selector, words in bound.setter_words()]
+    for index, setter in enumerate(meant):
+        if setter not in policy.setters:
+            yield ("setters", index), f"does not call {_describe(setter)}"
+    for stored in policy.setters:
+        if stored not in meant:
+            yield ("setters",), f"calls {_describe(stored)}, which the binding does not"
+    if policy.setters != tuple(meant) and set(policy.setters) == set(meant):
+        yield ("setters",), "calls the setters in another order"
+
+
+def _describe(setter: SetterRule) -> str:
+    words = ", ".join(str(number) if index is None else f"${index}" for index, number in setter.words)
+    return f"{setter.target} 0x{setter.selector.hex()}({words})"
 
 
 def _invariants(policy: Policy, bound: BoundProtocol) -> Iterator[Difference]:
@@ -118,11 +130,13 @@ async def _is_active(ground: Ground, market: str) -> Finding:
     check = "the steward takes changes"
     if answer is None:
         return failed(market, check, "the steward cannot read it", "mend what fails above")
-    status, _, paused, *_ = answer[0]
+    status = answer[0][0]
+    if status == PAUSED:
+        return noted(market, check, "paused; governance lifts it by unpause")
     if status != ACTIVE:
         state = "never activated" if status == 0 else "retired"
         return failed(market, check, f"the market was {state}", "have governance activate it, or name another market")
-    return noted(market, check, "paused; governance lifts it by unpause") if paused else passed(market, check, "active")
+    return passed(market, check, "active")
 
 
 async def _live(ground: Ground, market: str, policy: Policy, bound: BoundProtocol) -> list[Finding]:

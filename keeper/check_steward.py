@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from keeper.ground import Ground
 
 
-async def check_steward(ground: Ground, own: Sequence[str]) -> list[Finding]:
-    """Check what all markets share. `own` are the addresses whose keys this keeper holds."""
-    return [*await _governance(ground), *await _quorum(ground, own)]
-
-
-async def _governance(ground: Ground) -> list[Finding]:
+async def check_steward(ground: Ground) -> list[Finding]:
+    """Check what all markets share: who governs, and who may pause."""
     deployment = ground.deployment
     steward, timelock = deployment.steward, deployment.timelock
     try:
@@ -63,41 +59,6 @@ async def _delay(ground: Ground) -> Finding:
         remedy = "have the timelock call update_delay on itself with at least a day"
         return failed("timelock", check, "a decision comes into force at once", remedy)
     return passed("timelock", check, f"{answer[0]} s")
-
-
-async def _quorum(ground: Ground, own: Sequence[str]) -> list[Finding]:
-    deployment = ground.deployment
-    answer = await ground.view(deployment.steward, "quorum()", ["uint256", "address[]"])
-    if answer is None:
-        return [failed("quorum", "signers are named", "none is", "have governance call set_quorum on the steward")]
-    threshold, signers = answer[0], [to_checksum_address(signer) for signer in answer[1]]
-    recorded = [to_checksum_address(signer) for signer in deployment.signers]
-    check, detail = "signers are as recorded", f"{threshold} of {_list(signers)}"
-    if (threshold, signers) == (deployment.threshold, recorded):
-        known = passed("quorum", check, detail)
-    else:
-        remedy = "write signers and threshold that are in force into the deployment file"
-        known = failed("quorum", check, f"{detail} on chain, {deployment.threshold} of {_list(recorded)} there", remedy)
-    return [known, *_own_keys(threshold, signers, own)]
-
-
-def _own_keys(threshold: int, signers: Sequence[str], own: Sequence[str]) -> list[Finding]:
-    if not own:
-        return [noted("keys", "own keys sign", "no key is configured: a dry run")]
-    found = []
-    for address in own:
-        if address in signers:
-            found.append(passed("keys", "own keys sign", f"{address} is a signer"))
-        else:
-            remedy = "configure a signer's key, or have governance name this one by set_quorum"
-            found.append(failed("keys", "own keys sign", f"{address} is no signer", remedy))
-    held = len(set(own) & set(signers))
-    check, detail = "own keys are enough", f"{held} of {threshold} signatures"
-    if held < threshold:
-        found.append(failed("keys", check, detail, f"configure the keys of {threshold - held} more signers"))
-    else:
-        found.append(passed("keys", check, detail))
-    return found
 
 
 def _list(addresses: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from config.errors import ConfigError, KnownFault
 from config.load import DEFAULT_SETTINGS, Secrets
 from keeper.bench_commands import bench
 from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
-from keeper.setup_commands import check, deploy, govern, policy
+from keeper.setup_commands import check, deploy, govern, pause, policy, veto
 from keeper.terminal import (
     EXIT_FAILED,
     EXIT_HALTED,
@@ -49,6 +49,8 @@ app.command()(deploy)
 app.command()(check)
 app.command()(policy)
 app.command()(govern)
+app.command()(pause)
+app.command()(veto)
 app.add_typer(bench, name="bench")
 
 

@@ -84,7 +84,7 @@ def deploy(
     url = settings.chain.rpc_url.get_secret_value()
     deployer = Deployer.connect(url, secrets.private_key, settings.chain.chain_id, on_step)
     roles = asked.roles(deployer.address, policies)
-    _check_quorum(roles)
+    require_quorum(roles.threshold, roles.signers)
     if standing is not None:
         _check_standing(asked.markets_file, standing, deployer)
     inputs = _inputs(deployer.address, asked, roles, protocols, policies)
@@ -164,18 +164,24 @@ def _check_arguments(asked: Asked) -> None:
         raise ConfigError(f"--price {asked.price:g}: must be above 0")
     options = (("--signer", asked.signers), ("--guardian", asked.guardians), ("--governance", asked.governance))
     for option, addresses in options:
-        for address in addresses:
-            if not is_address(address) or int(address, 16) == 0:
-                raise ConfigError(f"{option} {address}: must be an address, 0x and 40 hex digits, its checksum right")
-        if len({address.lower() for address in addresses}) < len(addresses):
-            raise ConfigError(f"{option}: an address is given twice")
+        require_addresses(option, addresses)
 
 
-def _check_quorum(roles: Roles) -> None:
-    if len(roles.signers) > MAX_SIGNERS:
-        raise ConfigError(f"--signer: {len(roles.signers)} addresses, the steward takes {MAX_SIGNERS}")
-    if not 0 < roles.threshold <= len(roles.signers):
-        raise ConfigError(f"--threshold {roles.threshold}: must be in 1..{len(roles.signers)}, the number of signers")
+def require_addresses(option: str, addresses: Sequence[str]) -> None:
+    """Raise ConfigError unless an option's addresses are some, each once."""
+    for address in addresses:
+        if not is_address(address) or int(address, 16) == 0:
+            raise ConfigError(f"{option} {address}: must be an address, 0x and 40 hex digits, its checksum right")
+    if len({address.lower() for address in addresses}) < len(addresses):
+        raise ConfigError(f"{option}: an address is given twice")
+
+
+def require_quorum(threshold: int, signers: Sequence[str]) -> None:
+    """Raise ConfigError unless the steward takes so many signers, and they are enough for the threshold."""
+    if len(signers) > MAX_SIGNERS:
+        raise ConfigError(f"--signer: {len(signers)} addresses, the steward takes {MAX_SIGNERS}")
+    if not 0 < threshold <= len(signers):
+        raise ConfigError(f"--threshold {threshold}: must be in 1..{len(signers)}, the number of signers")
 
 
 def _check_trial(policies: Mapping[str, Policies]) -> None:

@@ -1,4 +1,4 @@
-"""Act as governance: store a policy, and bring a call of the steward through the timelock."""
+"""Act on the steward as who holds a role there: governance through the timelock, a guardian at once."""
 
 from __future__ import annotations
 
@@ -6,78 +6,109 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import encode
-from eth_abi.exceptions import EncodingError
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.address import is_address
 from eth_utils.crypto import keccak
 
-from chain.deploy import Deployer, Steps
+from chain.deploy import Deployer, Steps, asking
+from chain.policy import NOBODY
 from chain.progress import Progress
 from chain.rollout import Charge, store_policy
 from chain.rpc import Rpc, head, require_chain
-from chain.steward import market_id
+from chain.steward import ACTIVE, market_id
 from chain.timelock import Operation, Stage, standing
 from config.errors import ConfigError
+from keeper.check_quorum import is_recorded, quorum_keys
+from keeper.deploying import require_addresses, require_quorum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from web3.contract import Contract
+
+    from chain.policy import Policy
     from config.deployment import Deployment, Policies
     from config.load import Secrets
     from config.protocol import Protocol
     from config.schema import Settings
 
 FUNCTIONS = {
-    "activate": ("bytes32",),
-    "grantRole": ("bytes32", "address"),
+    "activate": ("market",),
+    "grantRole": ("role", "address"),
     "hand_on": ("address", "bytes"),
-    "rebase": ("bytes32",),
-    "retire": ("bytes32",),
-    "revokeRole": ("bytes32", "address"),
-    "set_policy": ("bytes32", "address"),
-    "set_quorum": ("uint256", "address[]"),
-    "unpause": (),
+    "rebase": ("market",),
+    "retire": ("market",),
+    "revokeRole": ("role", "address"),
+    "set_policy": ("market", "address"),
+    "unpause": ("markets",),
 }
-"""What governance alone may call on the steward, and the types of the arguments."""
+"""What governance alone may call on the steward, and what its arguments are."""
+
+TYPES = {"address": "address", "bytes": "bytes", "market": "bytes32", "markets": "bytes32[]", "role": "bytes32"}
+"""The ABI type of each kind of argument."""
 
 ROLES = {"guardian": keccak(text="GUARDIAN_ROLE"), "governance": b"\0" * 32}
+
+DIGEST_BYTES = 32
+
+MAX_MARKETS = 32
+"""What the steward pauses or unpauses in one call."""
+
+STATUSES = ("never activated", "active", "retired", "paused")
+"""A market's status in words, by its number."""
 
 
 def operation_of(deployment: Deployment, function: str, arguments: Sequence[str], salt: int) -> Operation:
     """Return the operation that has the timelock call a function of the steward.
 
-    A market is written by its name, a role as `guardian` or `governance`, a list with commas. Raises ConfigError.
+    A market is written by its name, several with commas, a role as `guardian` or `governance`. Raises ConfigError.
     """
-    types = FUNCTIONS.get(function)
-    if types is None:
+    kinds = FUNCTIONS.get(function)
+    if kinds is None:
         raise ConfigError(f"{function}: governance calls one of {', '.join(FUNCTIONS)}")
-    if len(arguments) != len(types):
-        raise ConfigError(f"{function} takes {len(types)} arguments, not {len(arguments)}")
-    values = [_value(deployment, one, text) for one, text in zip(types, arguments, strict=True)]
+    if len(arguments) != len(kinds):
+        raise ConfigError(f"{function} takes {len(kinds)} arguments, not {len(arguments)}")
+    values = [_value(deployment, kind, text) for kind, text in zip(kinds, arguments, strict=True)]
+    types = [TYPES[kind] for kind in kinds]
     selector = function_signature_to_4byte_selector(f"{function}({','.join(types)})")
-    try:
-        return Operation(deployment.steward, bytes(selector) + encode(types, values), salt)
-    except EncodingError as error:
-        raise ConfigError(f"{function} {' '.join(arguments)}: {error}") from None
+    return Operation(deployment.steward, bytes(selector) + encode(types, values), salt)
 
 
-def _value(deployment: Deployment, type_text: str, text: str) -> Any:
-    if type_text == "address[]":
-        found = [_value(deployment, "address", part) for part in text.split(",")]
-        return sorted(found, key=lambda one: int(one, 16))
-    if type_text == "address":
+def _value(deployment: Deployment, kind: str, text: str) -> Any:
+    if kind == "market":
+        return _market(deployment, text)
+    if kind == "markets":
+        return _markets(deployment, text.split(","))
+    if kind == "role":
+        if text in ROLES:
+            return ROLES[text]
+        raise ConfigError(f"{text}: must be a role: {', '.join(ROLES)}")
+    if kind == "address":
         if is_address(text):
             return text
         raise ConfigError(f"{text}: must be an address, 0x and 40 hex digits, its checksum right")
-    if type_text == "bytes32":
-        known = {name: market_id(name) for name in deployment.markets} | ROLES
-        if text in known:
-            return known[text]
-        raise ConfigError(f"{text}: must be a market of the deployment file or a role: {', '.join(known)}")
+    return _hex(text)
+
+
+def _market(deployment: Deployment, name: str) -> bytes:
+    if name not in deployment.markets:
+        raise ConfigError(f"{name}: must be a market of the deployment file: {', '.join(deployment.markets)}")
+    return market_id(name)
+
+
+def _markets(deployment: Deployment, names: Sequence[str]) -> list[bytes]:
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{','.join(names)}: a market is given twice")
+    if len(names) > MAX_MARKETS:
+        raise ConfigError(f"{len(names)} markets: the steward takes {MAX_MARKETS} in one call")
+    return [_market(deployment, name) for name in names]
+
+
+def _hex(text: str) -> bytes:
     try:
-        return int(text) if type_text == "uint256" else bytes.fromhex(text.removeprefix("0x"))
+        return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
-        raise ConfigError(f"{text}: must be {'a whole number' if type_text == 'uint256' else 'hex'}") from None
+        raise ConfigError(f"{text}: must be hex") from None
 
 
 async def govern(
@@ -96,7 +127,7 @@ async def govern(
     calls = {Stage.UNKNOWN: operation.schedule(found.delay), Stage.READY: operation.execution}
     if send and found.stage in calls:
         step = "schedule" if found.stage is Stage.UNKNOWN else "execute"
-        tx_hash = _deployer(settings, secrets).send_data(step, deployment.timelock, calls[found.stage])
+        tx_hash = _deployer(settings, secrets, deployment).send_data(step, deployment.timelock, calls[found.stage])
         return [*lines, f"{step}d in {tx_hash}"]
     if found.stage is Stage.UNKNOWN:
         lines.append(f"schedule: to {deployment.timelock} data 0x{operation.schedule(found.delay).hex()}")
@@ -107,23 +138,92 @@ async def govern(
     return lines
 
 
+def charge_of(deployment: Deployment, name: str, binding: Protocol, policies: Policies) -> Charge:
+    """Return a deployed market as one to be put under a policy. Raises ConfigError when it is not deployed."""
+    _market(deployment, name)
+    return Charge(name, deployment.markets[name], binding, policies)
+
+
 def store(
-    settings: Settings, secrets: Secrets, deployment: Deployment, name: str, binding: Protocol, policies: Policies
-) -> str:
-    """Store a market's policy, as binding and policies describe it, and return where it stands.
+    settings: Settings,
+    secrets: Secrets,
+    deployment: Deployment,
+    charge: Charge,
+    signers: Sequence[str] = (),
+    threshold: int | None = None,
+) -> tuple[str, Policy]:
+    """Store a market's policy and return where it stands, and it. The quorum is the deployment file's where not given.
 
-    Raises ConfigError without a key or for a market that is not deployed, DeployError when the registry refuses it.
+    Raises ConfigError without a key, for a quorum that cannot be, or when the file's is to be taken and is not the one
+    in force: a change of limits must not bring signers back that were replaced. Raises DeployError when the registry
+    refuses the policy.
     """
-    if name not in deployment.markets:
-        raise ConfigError(f"the deployment file has no market {name} (it has {', '.join(deployment.markets)})")
-    deployer = _deployer(settings, secrets)
-    steps = Steps(deployer, Progress())
+    require_addresses("--signer", signers)
+    count, who = deployment.threshold if threshold is None else threshold, signers or deployment.signers
+    require_quorum(count, who)
+    deployer = _deployer(settings, secrets, deployment)
     registry = deployer.at("policy_registry", deployment.registry)
-    return store_policy(steps, registry, Charge(name, deployment.markets[name], binding, policies))
+    if not signers or threshold is None:
+        _require_file_in_step(deployer, deployment, registry, charge.name)
+    policy = charge.policy(count, who)
+    return store_policy(Steps(deployer, Progress()), registry, charge.name, policy), policy
 
 
-def _deployer(settings: Settings, secrets: Secrets) -> Deployer:
+def _require_file_in_step(deployer: Deployer, deployment: Deployment, registry: Contract, name: str) -> None:
+    """Raise ConfigError when a market has another quorum in force than the deployment file says."""
+    steward = deployer.at("risk_steward", deployment.steward)
+    with asking("read the quorum in force"):
+        stored = steward.functions.policy_of(market_id(name)).call()
+        if stored == NOBODY:
+            return
+        threshold, signers = registry.functions.quorum(stored).call()
+    if not is_recorded(deployment, threshold, signers):
+        raise ConfigError(
+            f"the deployment file has another quorum than the one in force for {name}: "
+            f"write {quorum_keys(threshold, signers)} into it, or give both --signer and --threshold"
+        )
+
+
+def pause(settings: Settings, secrets: Secrets, deployment: Deployment, names: Sequence[str]) -> list[str]:
+    """Have a guardian stop changes and announcements of markets at once; tell what became of each.
+
+    A market that is not active stands in no other's way. Raises ConfigError without a key or for a market that is not
+    deployed, DeployError when the steward refuses.
+    """
+    keys = dict(zip(names, _markets(deployment, names), strict=True))
+    deployer = _deployer(settings, secrets, deployment)
+    steward = deployer.at("risk_steward", deployment.steward)
+    with asking("read the markets"):
+        statuses = {name: steward.functions.market_state(key).call()[0] for name, key in keys.items()}
+    active = [name for name in names if statuses[name] == ACTIVE]
+    lines = [f"{name}: {STATUSES[statuses[name]]}, left alone" for name in names if name not in active]
+    if active:
+        receipt = deployer.send(steward, "pause", [keys[name] for name in active])
+        lines.append(f"{', '.join(active)}: paused in {receipt['transactionHash'].to_0x_hex()}")
+    return lines
+
+
+def veto(settings: Settings, secrets: Secrets, deployment: Deployment, digest: str) -> str:
+    """Have a guardian forbid an announced change for ever, by its EIP-712 digest; return the transaction's hash.
+
+    Raises ConfigError without a key or for what is no digest, DeployError when the steward refuses.
+    """
+    raw = _hex(digest)
+    if len(raw) != DIGEST_BYTES:
+        raise ConfigError(f"{digest}: must be a digest, 0x and 64 hex digits")
+    deployer = _deployer(settings, secrets, deployment)
+    receipt = deployer.send(deployer.at("risk_steward", deployment.steward), "veto", raw)
+    return receipt["transactionHash"].to_0x_hex()
+
+
+def _deployer(settings: Settings, secrets: Secrets, deployment: Deployment) -> Deployer:
+    """Connect with the key. A call to where nothing stands succeeds and does nothing, hence the look at the steward."""
     if secrets.private_key is None:
         raise ConfigError("KEEPER_PRIVATE_KEY: needed to send, and not set")
-    url = settings.chain.rpc_url.get_secret_value()
-    return Deployer.connect(url, secrets.private_key, settings.chain.chain_id, lambda _: None)
+    url, chain_id = settings.chain.rpc_url.get_secret_value(), settings.chain.chain_id
+    if deployment.chain_id != chain_id:
+        raise ConfigError(f"the deployment file is of chain {deployment.chain_id}, chain.chain_id is {chain_id}")
+    deployer = Deployer.connect(url, secrets.private_key, chain_id, lambda _: None)
+    if not deployer.has_code(deployment.steward):
+        raise ConfigError(f"the deployment file's steward {deployment.steward}: no contract stands there")
+    return deployer

@@ -20,8 +20,11 @@ Finding = tuple[Reason, str]
 BPS = 10_000
 """Basis points in one."""
 
-FULL = 65_535
+FULL = 240
 """The whole drift budget in shares, as the steward keeps them."""
+
+MINUTE = 60
+"""The steward remembers times in minutes, rounded up."""
 
 LARGEST_VALUE = 2**128 - 1
 """Largest value that a relative step is measured from."""
@@ -53,7 +56,7 @@ def shares_used(row: ParameterState, now: int) -> int:
     """Return the shares of the drift budget that count against a change at `now`, 0 without a window."""
     if row.drift_window == 0:
         return 0
-    epochs = now // row.drift_window - row.changed_at // row.drift_window
+    epochs = _epoch(row, now) - _epoch(row, row.changed_at)
     if epochs == 0:
         return row.drift_used + row.drift_before
     return row.drift_used if epochs == 1 else 0
@@ -65,6 +68,14 @@ def drift_left(row: ParameterState, now: int) -> int | None:
         return None
     # The steward rounds a move's share up, so a move fits exactly when it is no larger than this.
     return row.drift_budget * (FULL - shares_used(row, now)) // FULL
+
+
+def drift_returns_at(row: ParameterState, now: int) -> int | None:
+    """Return when a spent drift budget lets a parameter move by a unit at least, Unix seconds; None for never."""
+    window, epoch = row.drift_window // MINUTE, _epoch(row, now)
+    # Nothing counts for longer than the epoch it was used in and the next. A minute's last second rounds to itself.
+    starts = [MINUTE * (window * (epoch + later) - 1) + 1 for later in (1, 2)]
+    return next((start for start in starts if drift_left(row, start)), None)
 
 
 def notice(changes: Iterable[Change], state: MarketState) -> int:
@@ -109,6 +120,11 @@ def unknown_id(index: int, state: MarketState) -> Iterator[Finding]:
 def name_of(index: int, names: Sequence[str]) -> str:
     """Return what an operator calls a parameter."""
     return names[index] if index < len(names) else f"parameter {index}"
+
+
+def _epoch(row: ParameterState, seconds: int) -> int:
+    """Return the number of the window-long epoch that the steward counts a moment to, by its minute rounded up."""
+    return -(-seconds // MINUTE) // (row.drift_window // MINUTE)
 
 
 def _apply(

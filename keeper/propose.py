@@ -7,7 +7,16 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from keeper.limits import broken_invariants, coupled_ids, drift_left, largest_step, name_of, notice, values_after
+from keeper.limits import (
+    broken_invariants,
+    coupled_ids,
+    drift_left,
+    drift_returns_at,
+    largest_step,
+    name_of,
+    notice,
+    values_after,
+)
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
 
 if TYPE_CHECKING:
@@ -50,13 +59,14 @@ def propose(
     outside its corridor stands in the proposal, for the guard to refuse.
     """
     targets = parameter_targets(assessment, protocol, settings)
+    origins = [parameter.origin for parameter in protocol.parameters]
     names = [parameter.name for parameter in protocol.parameters]
     steps: list[list[Change]] = []
     notes: list[str] = []
     for group in _groups(state):
         wanted = {index: targets.get(index, state.values[index]) for index in group}
         parameters = [state.parameters[index] for index in group]
-        if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band) for p in parameters):
+        if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
             continue
         step = _step(parameters, wanted, now)
         obstacle = _obstacle(parameters, step, wanted, now, names)
@@ -105,13 +115,19 @@ def rollback(state: MarketState, because: str, inputs: str, now: int, deadline_s
 
 
 def parameter_targets(assessment: Assessment, protocol: Protocol, settings: ProposeSettings) -> dict[int, int]:
-    """Return targets in on-chain units by parameter id, rounded to the tighter side."""
+    """Return targets in on-chain units by parameter id, rounded to the tighter side.
+
+    A role's ratio is added to the parameter's offset, or taken from it where lower is tighter.
+    """
     ratios = target_ratios(assessment, settings)
     targets = {}
     for index, parameter in enumerate(protocol.parameters):
         if parameter.role is not None:
-            exact = ratios[parameter.role] * parameter.scale
-            targets[index] = math.ceil(exact) if parameter.tightening == "up" else math.floor(exact)
+            distance = Fraction(ratios[parameter.role] * parameter.scale)
+            tightens_up = parameter.tightening == "up"
+            targets[index] = (
+                math.ceil(parameter.origin + distance) if tightens_up else math.floor(parameter.origin - distance)
+            )
     return targets
 
 
@@ -127,8 +143,9 @@ def _groups(state: MarketState) -> list[tuple[int, ...]]:
     return sorted(tuple(sorted(group)) for group in groups)
 
 
-def _outside_dead_band(parameter: ParameterState, target: int, dead_band: float) -> bool:
-    return abs(target - parameter.value) > dead_band * parameter.value
+def _outside_dead_band(parameter: ParameterState, target: int, dead_band: float, origins: Sequence[Fraction]) -> bool:
+    """Say whether a target is worth a change. The band is relative to what the model decides: value without offset."""
+    return abs(target - parameter.value) > dead_band * abs(parameter.value - origins[parameter.id])
 
 
 def _step(parameters: Sequence[ParameterState], wanted: Mapping[int, int], now: int) -> list[Change]:
@@ -161,9 +178,9 @@ def _obstacle(
         return None
     for parameter in parameters:
         if wanted[parameter.id] != parameter.value and drift_left(parameter, now) == 0:
-            epoch_ends_in = parameter.drift_window - now % parameter.drift_window
-            name = name_of(parameter.id, names)
-            return f"cannot move: the drift budget of {name} is spent for at least another {epoch_ends_in} s"
+            returns_at = drift_returns_at(parameter, now)
+            until = "allows no move" if returns_at is None else f"is spent for another {returns_at - now} s"
+            return f"cannot move: the drift budget of {name_of(parameter.id, names)} {until}"
     return "cannot move: its step limits and drift budgets leave less than one unit"
 
 

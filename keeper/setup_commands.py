@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from config.deployment import Deployment
     from keeper.deploying import Asked
 
-Addresses = list[str]
+Words = list[str]
 
 
 def deploy(
@@ -38,16 +38,16 @@ def deploy(
     ] = None,
     policies: Annotated[Path | None, typer.Option(help="Limits; default config/policies/<protocol>.toml.")] = None,
     signer: Annotated[
-        Addresses | None, typer.Option(help="Whose signatures count; repeatable, default the deployer.")
+        Words | None, typer.Option(help="Whose signatures count; repeatable, default the deployer.")
     ] = None,
     threshold: Annotated[
         int | None, typer.Option(help="Signatures that a change needs; default from the policies.")
     ] = None,
     guardian: Annotated[
-        Addresses | None, typer.Option(help="Who may pause and veto; repeatable, default the deployer.")
+        Words | None, typer.Option(help="Who may pause and veto; repeatable, default the deployer.")
     ] = None,
     governance: Annotated[
-        Addresses | None,
+        Words | None,
         typer.Option(help="Who schedules, cancels and executes in the timelock; repeatable, default the deployer."),
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace an existing deployment file.")] = False,
@@ -110,23 +110,34 @@ def policy(
     *,
     market: Annotated[str, typer.Option(help="Market whose policy it is.")],
     policies: Annotated[Path | None, typer.Option(help="Limits; default config/policies/<protocol>.toml.")] = None,
+    signer: Annotated[
+        Words | None, typer.Option(help="Whose signatures count; repeatable, default as in the deployment file.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="Signatures that a change needs; default as in the deployment file.")
+    ] = None,
 ) -> None:
-    """Store a policy made of a market's binding and limits; it does nothing until governance puts it into force."""
-    from keeper.govern import store  # noqa: PLC0415 - likewise
+    """Store a policy made of a market's binding, limits and signers; governance has to put it into force."""
+    from keeper.check_quorum import is_recorded, quorum_keys  # noqa: PLC0415 - web3 takes a second to import
+    from keeper.govern import charge_of, store  # noqa: PLC0415 - likewise
 
     settings, secrets = read_settings(config), read_secrets(dry_run=False)
     deployment, protocols = read_deployment(settings), read_protocols(settings, config)
     if market not in protocols:
         raise ConfigError(f"--market {market}: must be one of {', '.join(protocols)}")
-    limits = load_policies(protocols[market], policies)
-    stored = store(settings, secrets, deployment, market, protocols[market], limits)
-    out.print(f"stored at {stored}", highlight=False)
-    out.print(f"next: keeper govern set_policy {market} {stored}", highlight=False, markup=False, soft_wrap=True)
+    charge = charge_of(deployment, market, protocols[market], load_policies(protocols[market], policies))
+    stored, made = store(settings, secrets, deployment, charge, signer or (), threshold)
+    _say(f"stored at {stored}: a change needs {made.threshold} of {', '.join(made.signers)}")
+    _say(f"next: keeper govern set_policy {market} {stored}")
+    if not is_recorded(deployment, made.threshold, made.signers):
+        keys, path = quorum_keys(made.threshold, made.signers), settings.keeper.deployment
+        _say(f"these signers are new: store such a policy for every market, and once all are in force write {keys}")
+        _say(f"into {path}, in the place of what stands there; every keeper needs the new file")
 
 
 def govern(
     function: Annotated[str, typer.Argument(help="Function of the steward that governance alone may call.")],
-    arguments: Annotated[Addresses | None, typer.Argument(help="Its arguments; a market by its name.")] = None,
+    arguments: Annotated[Words | None, typer.Argument(help="Its arguments; a market by its name.")] = None,
     config: Config = DEFAULT_SETTINGS,
     *,
     send: Annotated[bool, typer.Option(help="Send the call that is due, with KEEPER_PRIVATE_KEY.")] = False,
@@ -140,4 +151,30 @@ def govern(
     deployment = read_deployment(settings)
     operation = operation_of(deployment, function, arguments or [], salt)
     for line in asyncio.run(bring_on(settings, secrets, deployment, operation, send=send)):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        _say(line)
+
+
+def pause(
+    markets: Annotated[Words, typer.Argument(help="Markets to pause, by name.")], config: Config = DEFAULT_SETTINGS
+) -> None:
+    """Stop changes of markets at once, with a guardian's key in KEEPER_PRIVATE_KEY. Rollbacks remain possible."""
+    from keeper.govern import pause as stop  # noqa: PLC0415 - likewise
+
+    settings, secrets = read_settings(config), read_secrets(dry_run=False)
+    for line in stop(settings, secrets, read_deployment(settings), markets):
+        _say(line)
+
+
+def veto(
+    digest: Annotated[str, typer.Argument(help="EIP-712 digest of the announced change, as its Announced log has it.")],
+    config: Config = DEFAULT_SETTINGS,
+) -> None:
+    """Forbid an announced change for ever, with a guardian's key in KEEPER_PRIVATE_KEY."""
+    from keeper.govern import veto as forbid  # noqa: PLC0415 - likewise
+
+    settings, secrets = read_settings(config), read_secrets(dry_run=False)
+    _say(f"vetoed in {forbid(settings, secrets, read_deployment(settings), digest)}")
+
+
+def _say(line: str) -> None:
+    out.print(line, highlight=False, markup=False, soft_wrap=True)

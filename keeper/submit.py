@@ -54,7 +54,8 @@ def action_of(proposal: Proposal) -> Action:
 
 def message_of(proposal: Proposal, market: Market, probes: Sequence[Probe], max_liquidatable: int) -> Message:
     """Return the message that carries a proposal out: its input root is the proposal's digest."""
-    calls = market.protocol.setter_calls(proposal.values, [change.id for change in proposal.changes])
+    changed = [change.id for change in proposal.changes if change.value != proposal.current[change.id]]
+    calls = market.protocol.setter_calls(proposal.values, changed)
     return Message(
         market=market.name,
         sequence=proposal.sequence,

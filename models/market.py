@@ -107,11 +107,12 @@ class ParameterState:
     """One tunable parameter as it stands on chain, with the limits that hold there (all in on-chain units).
 
     `value` is what new positions obey, `effective` what open positions obey while a tightening ramps.
-    `changed_at` is Unix seconds of the last change through the steward, 0 when there was none. Steps are basis points
-    of the live value if `relative`. In any `drift_window` seconds the movement stays within `drift_budget`; a window
-    of 0 means without limit. `drift_used` and `drift_before` are the shares of 65,535 of it that were used in the
-    window-long epoch of `changed_at` and in the one before. A change towards tighter margins must have been announced
-    `notice` seconds before. `coupled` has a bit for every parameter that a change naming this one must name as well.
+    `changed_at` is Unix seconds of the last change through the steward, rounded up to a whole minute, 0 when there was
+    none. Steps are basis points of the live value if `relative`. In any `drift_window` seconds, whole minutes, the
+    movement stays within `drift_budget`; a window of 0 means without limit. `drift_used` and `drift_before` are the
+    shares of 240 of it that were used in the window-long epoch of `changed_at` and in the one before. A change towards
+    tighter margins must have been announced `notice` seconds before. `coupled` has a bit for every parameter that a
+    change naming this one must name as well.
     """
 
     id: int

@@ -1,112 +1,162 @@
 # pragma version ~=0.4.3
-# pragma optimize codesize
+# pragma optimize gas
 # pragma evm-version cancun
 """
 @title Limits: every rule on proposed values, and what it takes to remember for them
 @license AGPL-3.0-only
-@notice A value outside a limit refuses the whole batch; nothing is ever clamped. Per parameter 64 bits are kept,
-        four parameters a word: when it last changed, and which share of its drift budget was used in that epoch
-        and in the one before. Epochs are aligned and as long as the window, and no window overlaps more than two,
-        so their sum bounds the movement in every window.
+@notice A value outside a limit refuses the whole batch; nothing is ever clamped. Per parameter 42 bits are kept, six
+        parameters a word: when it last changed, and which share of its drift budget was used in that epoch and in
+        the one before. Times are minutes, rounded up. Epochs are aligned and as long as the window, and no window
+        reaches into more than two of them, so their sum bounds the movement in every window.
 """
 
 from . import policy
 
 
-MAX_PARAMETERS: constant(uint256) = policy.MAX_PARAMETERS
-MAX_INVARIANTS: constant(uint256) = policy.MAX_INVARIANTS
-STATE_WORDS: constant(uint256) = 4
-BPS: constant(uint256) = 10_000
-
-# The whole drift budget, in shares.
-FULL: constant(uint256) = 65_535
-
-MAX_TIME: constant(uint256) = 2**32 - 1
-STATE_MASK: constant(uint256) = 2**64 - 1
-
-# 64 bits a parameter: changed_at (32), share used in that epoch (16), share used in the epoch before (16).
-_states: HashMap[bytes32, uint256[STATE_WORDS]]
-
-
 struct Verdict:
     values: DynArray[uint256, MAX_PARAMETERS]  # all of them, as they will be
     states: uint256[STATE_WORDS]
+    touched: uint256  # bit i: word i of the states differs from what is stored
+    changed: uint256  # bit i: parameter i changes
     notice: uint256
+
+
+MAX_PARAMETERS: constant(uint256) = policy.MAX_PARAMETERS
+MAX_INVARIANTS: constant(uint256) = policy.MAX_INVARIANTS
+BPS: constant(uint256) = 10_000
+
+STATE_WORDS: constant(uint256) = 3
+STATES_A_WORD: constant(uint256) = 6
+STATE_BITS: constant(uint256) = 42
+STATE_MASK: constant(uint256) = 2**42 - 1
+
+# The whole drift budget, in shares: a number with many divisors, so that a third or a tenth is a whole share.
+FULL: constant(uint256) = 240
+SHARE_MASK: constant(uint256) = 255
+MINUTE: constant(uint256) = 60
+MAX_MINUTES: constant(uint256) = 2**26 - 1
+
+# 42 bits a parameter: minute of the last change (26), share used in its epoch (8), share used in the epoch before (8).
+_states: HashMap[bytes32, uint256[STATE_WORDS]]
 
 
 @internal
 @view
 def _check_changes(
     market: bytes32,
-    stored: address,
-    header: policy.Header,
+    rules: uint256[policy.RULE_WORDS],
     live: DynArray[uint256, MAX_PARAMETERS],
     ids: DynArray[uint256, MAX_PARAMETERS],
     values: DynArray[uint256, MAX_PARAMETERS],
     now: uint256,
 ) -> Verdict:
     """
-    @dev Every rule on a batch of changes made at `now`.
+    @dev Every rule on a batch of changes made at `now`, but for the invariants.
     """
-    verdict: Verdict = Verdict(values=live, states=self._states[market], notice=0)
+    assert now <= MAX_MINUTES * MINUTE, "risk_steward: time out of range"
+    minute: uint256 = unsafe_div(unsafe_add(now, MINUTE - 1), MINUTE)
+    verdict: Verdict = Verdict(values=live, states=empty(uint256[STATE_WORDS]), touched=0, changed=0, notice=0)
     named: uint256 = 0  # bit i: parameter i is in the batch
     coupled: uint256 = 0
-    differs: bool = False
+    word: uint256 = STATE_WORDS  # of the states that is being worked on: ids ascend, so each is loaded once
+    states: uint256 = 0
     for index: uint256 in range(len(ids), bound=MAX_PARAMETERS):
         id: uint256 = ids[index]
         proposed: uint256 = values[index]
-        self._check_id(id, named, header.parameters)
+        if id >= len(live):
+            policy._refuse(id, "unknown")
+        # A repeated id would be measured against the value just proposed and walk past its step limit.
+        if named >> id != 0:
+            policy._refuse(id, "id not ascending")
         named |= 1 << id
-        limits: policy.Parameter = policy._parameter(stored, id)
-        coupled |= limits.coupled
-        self._check_corridor(id, limits, proposed)
+        at: uint256 = unsafe_mul(3, id)
+        corridor: uint256 = rules[at]
+        if proposed < corridor >> 128:
+            policy._refuse(id, "below corridor")
+        if proposed > corridor & policy.MAX_VALUE:
+            policy._refuse(id, "above corridor")
+        rest: uint256 = rules[unsafe_add(at, 2)]
+        coupled |= rest & policy.MASK_16
         before: uint256 = live[id]
-        if proposed != before:
-            differs = True
-            verdict.states[id // 4] = self._move(id, limits, verdict.states[id // 4], before, proposed, now)
-            verdict.values[id] = proposed
-            if (proposed > before) == limits.tightening_up:
-                verdict.notice = max(verdict.notice, limits.notice)
-    assert differs, "risk_steward: nothing changes"
-    self._check_coupling(coupled & ~named)
-    self._check_invariants(stored, header, verdict.values)
+        if proposed == before:
+            continue
+        steps: uint256 = rules[unsafe_add(at, 1)]
+        distance: uint256 = unsafe_sub(before, proposed)
+        step: uint256 = steps & policy.MAX_VALUE
+        if proposed > before:
+            distance = unsafe_sub(proposed, before)
+            step = steps >> 128
+        if rest & policy.RELATIVE != 0:
+            step = min(before, policy.MAX_VALUE) * step // BPS
+        if distance > step:
+            policy._refuse(id, "step too large")
+        if id // STATES_A_WORD != word:
+            if word != STATE_WORDS:
+                verdict.states[word] = states
+            word = id // STATES_A_WORD
+            states = self._states[market][word]
+            verdict.touched |= 1 << word
+        offset: uint256 = unsafe_mul(STATE_BITS, id % STATES_A_WORD)
+        state: uint256 = (states >> offset) & STATE_MASK
+        changed: uint256 = state >> 16
+        if changed != 0 and now < unsafe_add(unsafe_mul(changed, MINUTE), (rest >> 64) & policy.MASK_32):
+            policy._refuse(id, "cooldown not over")
+        shares: uint256 = self._charged(id, rest, state, distance, minute)
+        states ^= (state ^ (minute << 16 | shares)) << offset
+        verdict.values[id] = proposed
+        verdict.changed |= 1 << id
+        if (proposed > before) == (rest & policy.TIGHTENING_UP != 0):
+            verdict.notice = max(verdict.notice, (rest >> 32) & policy.MASK_32)
+    assert verdict.changed != 0, "risk_steward: nothing changes"
+    verdict.states[word] = states
+    if coupled & ~named != 0:
+        self._refuse_incomplete(coupled & ~named)
     return verdict
 
 
 @internal
-@view
+@pure
 def _check_restoration(
-    market: bytes32,
-    stored: address,
-    header: policy.Header,
+    rules: uint256[policy.RULE_WORDS],
     live: DynArray[uint256, MAX_PARAMETERS],
     values: DynArray[uint256, MAX_PARAMETERS],
-) -> Verdict:
+) -> uint256:
     """
-    @dev What holds for a rollback as well: corridor of every value, invariants, nothing irreversible. It is
-            remembered like a change, and charged to no budget.
+    @dev What holds for a rollback as well, but for the invariants: corridor of every value, nothing irreversible.
+            Returns which parameters change, bit i for parameter i.
     """
-    verdict: Verdict = Verdict(values=values, states=self._states[market], notice=0)
-    for id: uint256 in range(header.parameters, bound=MAX_PARAMETERS):
-        limits: policy.Parameter = policy._parameter(stored, id)
+    changed: uint256 = 0
+    for id: uint256 in range(len(values), bound=MAX_PARAMETERS):
         if values[id] != live[id]:
-            if not limits.reversible:
+            changed |= 1 << id
+            if rules[3 * id + 2] & policy.REVERSIBLE == 0:
                 policy._refuse(id, "irreversible")
-            verdict.states[id // 4] = self._remember(id, limits, verdict.states[id // 4], 0, block.timestamp)
-        self._check_corridor(id, limits, values[id])
-    self._check_invariants(stored, header, values)
-    return verdict
+        self._check_corridor(id, rules[3 * id], values[id])
+    return changed
+
+
+@internal
+@pure
+def _check_within(rules: uint256[policy.RULE_WORDS], values: DynArray[uint256, MAX_PARAMETERS]):
+    """
+    @dev Throws unless all values keep their corridors.
+    """
+    for id: uint256 in range(len(values), bound=MAX_PARAMETERS):
+        self._check_corridor(id, rules[3 * id], values[id])
 
 
 @internal
 @view
-def _check_within(stored: address, header: policy.Header, values: DynArray[uint256, MAX_PARAMETERS]):
+def _check_invariants(
+    stored: address, reads: uint256, setters: uint256, count: uint256, values: DynArray[uint256, MAX_PARAMETERS]
+):
     """
-    @dev Throws unless all values keep corridor and invariants.
+    @dev Throws unless value[a] · factor_a ≤ value[b] · factor_b for every invariant.
     """
-    for id: uint256 in range(header.parameters, bound=MAX_PARAMETERS):
-        self._check_corridor(id, policy._parameter(stored, id), values[id])
-    self._check_invariants(stored, header, values)
+    for index: uint256 in range(count, bound=MAX_INVARIANTS):
+        item: policy.Invariant = policy._invariant(stored, reads, setters, index)
+        if values[item.a] * item.factor_a > values[item.b] * item.factor_b:
+            raise concat("risk_steward: invariant ", uint2str(index), " broken")
 
 
 @internal
@@ -129,13 +179,13 @@ def _merge(
 
 
 @internal
-def _remember_all(market: bytes32, states: uint256[STATE_WORDS]):
+def _store(market: bytes32, verdict: Verdict):
     """
-    @dev Store what a verdict found, words that changed only.
+    @dev Keep what a verdict found.
     """
     for word: uint256 in range(STATE_WORDS):
-        if states[word] != self._states[market][word]:
-            self._states[market][word] = states[word]
+        if (verdict.touched >> word) & 1 == 1:
+            self._states[market][word] = verdict.states[word]
 
 
 @internal
@@ -152,84 +202,49 @@ def _check_id(id: uint256, named: uint256, count: uint256):
 
 @internal
 @pure
-def _check_corridor(id: uint256, limits: policy.Parameter, proposed: uint256):
+def _check_corridor(id: uint256, corridor: uint256, proposed: uint256):
     """
     @dev Throws unless minimum ≤ proposed ≤ maximum.
     """
-    if proposed < limits.minimum:
+    if proposed < corridor >> 128:
         policy._refuse(id, "below corridor")
-    if proposed > limits.maximum:
+    if proposed > corridor & policy.MAX_VALUE:
         policy._refuse(id, "above corridor")
 
 
 @internal
 @pure
-def _check_coupling(missing: uint256):
+def _refuse_incomplete(missing: uint256):
     """
     @dev Throws, naming the first parameter that a named one is coupled with and that the batch leaves out.
     """
-    if missing != 0:
-        for id: uint256 in range(MAX_PARAMETERS):
-            if (missing >> id) & 1 == 1:
-                policy._refuse(id, "group incomplete")
-
-
-@internal
-@view
-def _check_invariants(stored: address, header: policy.Header, values: DynArray[uint256, MAX_PARAMETERS]):
-    """
-    @dev Throws unless value[a] · factor_a ≤ value[b] · factor_b for every invariant.
-    """
-    for index: uint256 in range(header.invariants, bound=MAX_INVARIANTS):
-        item: policy.Invariant = policy._invariant(stored, header, index)
-        if values[item.a] * item.factor_a > values[item.b] * item.factor_b:
-            raise concat("risk_steward: invariant ", uint2str(index), " broken")
+    for id: uint256 in range(MAX_PARAMETERS):
+        if (missing >> id) & 1 == 1:
+            policy._refuse(id, "group incomplete")
 
 
 @internal
 @pure
-def _move(
-    id: uint256, limits: policy.Parameter, states: uint256, before: uint256, proposed: uint256, now: uint256
-) -> uint256:
+def _charged(id: uint256, rest: uint256, state: uint256, distance: uint256, minute: uint256) -> uint256:
     """
-    @dev Throws if the step is too large, too soon after the last, or more than the budget has left; returns the
-            word of states with this change in it.
+    @dev The shares of the drift budget used in this epoch (8 bits) and the one before (8 bits), this move included.
+            Throws if that is more than there are.
     """
-    distance: uint256 = proposed - before if proposed > before else before - proposed
-    step: uint256 = limits.max_step_up if proposed > before else limits.max_step_down
-    if limits.relative:
-        step = min(before, policy.MAX_VALUE) * step // BPS
-    if distance > step:
-        policy._refuse(id, "step too large")
-    changed_at: uint256 = (states >> (64 * (id % 4) + 32)) & MAX_TIME
-    if changed_at != 0 and now < changed_at + limits.cooldown:
-        policy._refuse(id, "cooldown not over")
-    return self._remember(id, limits, states, distance, now)
-
-
-@internal
-@pure
-def _remember(id: uint256, limits: policy.Parameter, states: uint256, distance: uint256, now: uint256) -> uint256:
-    """
-    @dev The word of states after a move of `distance` at `now`. Throws if that is more than the budget has left.
-    """
-    offset: uint256 = 64 * (id % 4)
-    used: uint256 = 0
+    window: uint256 = unsafe_div((rest >> 96) & policy.MASK_32, MINUTE)
+    if window == 0:
+        return 0
+    budget: uint256 = rest >> 128
+    if distance > budget:
+        policy._refuse(id, "drift budget spent")
+    # Rounded up: the shares of many small moves never add up to less than the moves.
+    used: uint256 = unsafe_div(unsafe_add(unsafe_mul(distance, FULL), unsafe_sub(budget, 1)), budget)
     used_before: uint256 = 0
-    if limits.drift_window != 0:
-        state: uint256 = states >> offset
-        epochs: uint256 = now // limits.drift_window - ((state >> 32) & MAX_TIME) // limits.drift_window
-        if epochs == 0:
-            used = (state >> 16) & FULL
-            used_before = state & FULL
-        elif epochs == 1:
-            used_before = (state >> 16) & FULL
-        if distance != 0:
-            if distance > limits.drift_budget:
-                policy._refuse(id, "drift budget spent")
-            # Rounded up: the shares of many small moves never add up to less than the moves.
-            used += (distance * FULL + limits.drift_budget - 1) // limits.drift_budget
-            if used_before + used > FULL:
-                policy._refuse(id, "drift budget spent")
-    state: uint256 = convert(convert(now, uint32), uint256) << 32 | used << 16 | used_before
-    return states & ~(STATE_MASK << offset) | state << offset
+    epochs: uint256 = unsafe_sub(unsafe_div(minute, window), unsafe_div(state >> 16, window))
+    if epochs == 0:
+        used = unsafe_add(used, (state >> 8) & SHARE_MASK)
+        used_before = state & SHARE_MASK
+    elif epochs == 1:
+        used_before = (state >> 8) & SHARE_MASK
+    if unsafe_add(used, used_before) > FULL:
+        policy._refuse(id, "drift budget spent")
+    return used << 8 | used_before

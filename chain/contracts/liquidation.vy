@@ -83,10 +83,10 @@ def end_auction(account: address):
 def liquidate(account: address, series_id: uint256, size: uint256):
     """
     @notice Take over part of the short of an account below its maintenance margin for its mark value plus the
-            auction's discount, at most what the account has and what leaves its health as it was. Half the short may be taken while equity is at
-            least half the liquidation margin, all of it below that or when the short is dust. An account that
-            has lost more than its margin, equity below the mark, pays whatever the auction asks. The caller must
-            meet its own initial margin afterwards.
+            auction's discount, at most what the account has and what leaves its health as it was. Half the
+            short may be taken while equity is at least half the liquidation margin, all of it below that or
+            when the short is dust. An account that has lost more than its margin, equity below the mark, pays
+            whatever the auction asks. The caller must meet its own initial margin afterwards.
     @param account An account with a running auction, not the caller.
     @param series_id A series that has not expired.
     @param size Options to take over, scaled by 1e18.

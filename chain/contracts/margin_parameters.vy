@@ -21,15 +21,7 @@ event ParameterSetterSet:
 
 
 event ParametersSet:
-    targets: uint256[COUNT]
-    effective: uint256[COUNT]  # what open positions obey from this moment on, where the ramps go on from
-
-
-# Three numbers of 32 bits a parameter, id 0 in the lowest.
-struct Ramps:
-    targets: uint256
-    starts: uint256  # of the parameters that ramp, like `started_at`
-    started_at: uint256  # Unix seconds
+    targets: uint256  # 16 bits a parameter, id 0 lowest
 
 
 SPOT_SHOCK_UP: constant(uint256) = 0
@@ -43,23 +35,19 @@ COUNT: constant(uint256) = 6
 RAMPED: constant(uint256) = 5
 
 BPS: constant(uint256) = 10_000
-# Keeps every product of the margin formula below 2**256; no judgement of what is sensible.
-MAX_VALUE: constant(uint256) = 10**9
+# What fits 16 bits, 655 %; no judgement of what is sensible.
+MAX_VALUE: constant(uint256) = 65_535
 
-LANE: constant(uint256) = 2**32 - 1
-# One in each of the lanes of a ramped parameter.
-EVERY_RAMP: constant(uint256) = 1 + 2**32 + 2**64 + 2**96 + 2**128
+TIME: constant(uint256) = 2**32 - 1
+TARGETS: constant(uint256) = 2**96 - 1
 
 # @notice Seconds a tightening takes to reach open positions in full.
 ramp_duration: public(immutable(uint256))
 
-# @notice The only account that may change parameters; the owner itself may not.
-parameter_setter: public(address)
-
-# Six targets and two start times, so that reading the targets takes one slot.
+# Six targets of 16 bits, id 0 lowest, below the only account that may change them.
 _targets_word: uint256
-# Five starts and the other three start times.
-_starts_word: uint256
+# Five starts of 16 bits, below five start times of 32 bits: Unix seconds until 2106.
+_ramps_word: uint256
 
 
 @deploy
@@ -71,9 +59,10 @@ def __init__(initial: uint256[COUNT], duration: uint256):
     """
     ramp_duration = duration
     self._check(initial)
-    packed: uint256 = self._pack(initial)
-    self._store(Ramps(targets=packed, starts=packed & (LANE * EVERY_RAMP), started_at=self._now()))
-    log ParametersSet(targets=initial, effective=initial)
+    targets: uint256 = self._pack(initial)
+    self._targets_word = targets
+    self._ramps_word = self._begun(0, targets, initial, initial)
+    log ParametersSet(targets=targets)
 
 
 @external
@@ -82,7 +71,7 @@ def set_parameter_setter(setter: address):
     @notice Hand the right to change parameters to `setter`. Owner only.
     """
     ownable._check_owner()
-    self.parameter_setter = setter
+    self._targets_word = (self._targets_word & TARGETS) | convert(setter, uint256) << 96
     log ParameterSetterSet(setter=setter)
 
 
@@ -91,30 +80,28 @@ def set_parameters(values: uint256[COUNT]):
     """
     @notice Set every target; a value that equals the present target leaves its running ramp alone.
     @param values By id, in basis points: down shock below 10_000, threshold ≤ factor ≤ 10_000, the others at
-            most 1e9.
+            most 65_535.
     """
-    assert msg.sender == self.parameter_setter, "options_market: caller is not the parameter setter"
+    word: uint256 = self._targets_word
+    assert convert(msg.sender, uint256) == word >> 96, "options_market: caller is not the parameter setter"
     self._check(values)
-    ramps: Ramps = self._load()
     targets: uint256 = self._pack(values)
-    changed: uint256 = targets ^ ramps.targets
-    if changed == 0:
+    if targets == word & TARGETS:
         return
-    effective: uint256[COUNT] = self._ramped(ramps)
-    effective[LIQUIDATION_PENALTY] = values[LIQUIDATION_PENALTY]
-    renewed: uint256 = 0
-    for id: uint256 in range(RAMPED):
-        value: uint256 = values[id]
-        if value < effective[id]:
-            effective[id] = value
-        lane: uint256 = LANE << unsafe_mul(32, id)
-        if changed & lane != 0:
-            renewed |= lane
-    ramps.targets = targets
-    ramps.starts = (ramps.starts & ~renewed) | (self._pack(effective) & renewed)
-    ramps.started_at = (ramps.started_at & ~renewed) | (self._now() & renewed)
-    self._store(ramps)
-    log ParametersSet(targets=values, effective=effective)
+    ramps: uint256 = self._ramps_word
+    old: uint256[COUNT] = self._unpack(word)
+    self._ramps_word = self._begun(ramps, targets ^ (word & TARGETS), values, self._ramped(old, ramps))
+    self._targets_word = (word ^ (word & TARGETS)) | targets
+    log ParametersSet(targets=targets)
+
+
+@external
+@view
+def parameter_setter() -> address:
+    """
+    @notice The only account that may change parameters; the owner itself may not.
+    """
+    return convert(self._targets_word >> 96, address)
 
 
 @external
@@ -150,23 +137,22 @@ def _effective() -> uint256[COUNT]:
     """
     @dev What open positions obey now.
     """
-    return self._ramped(self._load())
+    return self._ramped(self._targets(), self._ramps_word)
 
 
 @internal
 @view
-def _ramped(ramps: Ramps) -> uint256[COUNT]:
+def _ramped(targets: uint256[COUNT], ramps: uint256) -> uint256[COUNT]:
     """
     @dev Linear between start and target, rounded down: in the account's favour. Ramps begun at different times
             may cross; the threshold in effect never exceeds the factor in effect.
     """
-    values: uint256[COUNT] = self._unpack(ramps.targets)
+    values: uint256[COUNT] = targets
     for id: uint256 in range(RAMPED):
-        offset: uint256 = unsafe_mul(32, id)
-        elapsed: uint256 = block.timestamp - ((ramps.started_at >> offset) & LANE)
+        elapsed: uint256 = unsafe_sub(block.timestamp, (ramps >> unsafe_add(80, unsafe_mul(32, id))) & TIME)
         if elapsed < ramp_duration:
             # Never above the target: `set_parameters` takes the smaller of the two.
-            start: uint256 = (ramps.starts >> offset) & LANE
+            start: uint256 = (ramps >> (16 * id)) & MAX_VALUE
             values[id] = start + (values[id] - start) * elapsed // ramp_duration
     values[LIQUIDATION_THRESHOLD] = min(values[LIQUIDATION_THRESHOLD], values[MAINTENANCE_FACTOR])
     return values
@@ -174,51 +160,30 @@ def _ramped(ramps: Ramps) -> uint256[COUNT]:
 
 @internal
 @view
-def _load() -> Ramps:
+def _begun(ramps: uint256, changed: uint256, values: uint256[COUNT], effective: uint256[COUNT]) -> uint256:
     """
-    @dev Both words, taken apart.
+    @dev The word of ramps with those of changed parameters begun anew, from the value in effect or, where that is
+            lower, the target itself. `changed` has the parameter's 16 bits not all zero.
     """
-    low: uint256 = self._targets_word
-    high: uint256 = self._starts_word
-    return Ramps(
-        targets=low & (2**192 - 1),
-        starts=high & (2**160 - 1),
-        started_at=(low >> 192) | ((high >> 160) << 64),
-    )
-
-
-@internal
-def _store(ramps: Ramps):
-    """
-    @dev Inverse of `_load`.
-    """
-    self._targets_word = ramps.targets | (ramps.started_at << 192)
-    self._starts_word = ramps.starts | ((ramps.started_at >> 64) << 160)
-
-
-@internal
-@view
-def _now() -> uint256:
-    """
-    @dev This block's time in the lane of every ramped parameter. Lanes hold times until 2106.
-    """
-    assert block.timestamp <= LANE, "options_market: time out of range"
-    return unsafe_mul(block.timestamp, EVERY_RAMP)
+    assert block.timestamp <= TIME, "options_market: time out of range"
+    begun: uint256 = ramps
+    for id: uint256 in range(RAMPED):
+        low: uint256 = unsafe_mul(16, id)
+        if (changed >> low) & MAX_VALUE != 0:
+            high: uint256 = unsafe_add(80, unsafe_mul(32, id))
+            begun &= ~(MAX_VALUE << low | TIME << high)
+            begun |= min(values[id], effective[id]) << low | block.timestamp << high
+    return begun
 
 
 @internal
 @pure
 def _pack(values: uint256[COUNT]) -> uint256:
     """
-    @dev Checked values, id 0 in the lowest lane.
+    @dev Checked values, id 0 lowest.
     """
     return (
-        values[0]
-        | (values[1] << 32)
-        | (values[2] << 64)
-        | (values[3] << 96)
-        | (values[4] << 128)
-        | (values[5] << 160)
+        values[0] | values[1] << 16 | values[2] << 32 | values[3] << 48 | values[4] << 64 | values[5] << 80
     )
 
 
@@ -229,12 +194,12 @@ def _unpack(packed: uint256) -> uint256[COUNT]:
     @dev Inverse of `_pack`; ignores what lies above.
     """
     return [
-        packed & LANE,
-        (packed >> 32) & LANE,
-        (packed >> 64) & LANE,
-        (packed >> 96) & LANE,
-        (packed >> 128) & LANE,
-        (packed >> 160) & LANE,
+        packed & MAX_VALUE,
+        (packed >> 16) & MAX_VALUE,
+        (packed >> 32) & MAX_VALUE,
+        (packed >> 48) & MAX_VALUE,
+        (packed >> 64) & MAX_VALUE,
+        (packed >> 80) & MAX_VALUE,
     ]
 
 
@@ -243,7 +208,7 @@ def _unpack(packed: uint256) -> uint256[COUNT]:
 def _check(values: uint256[COUNT]):
     """
     @dev Throws unless every value is possible: a fall of 100 % would leave no spot to price at, and liquidation
-            margin ≤ maintenance margin ≤ initial margin. What passes fits its lane.
+            margin ≤ maintenance margin ≤ initial margin. What passes fits 16 bits.
     """
     assert values[SPOT_SHOCK_UP] <= MAX_VALUE, "options_market: parameter too large"
     assert values[SPOT_SHOCK_DOWN] < BPS, "options_market: down shock not below 100 %"

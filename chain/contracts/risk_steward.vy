@@ -1,18 +1,19 @@
 # pragma version ~=0.4.3
-# pragma optimize codesize
+# pragma optimize gas
 # pragma evm-version cancun
 # pragma nonreentrancy on
 """
 @title Guard between a quorum of keepers and the risk parameters of the protocols it tunes
 @license AGPL-3.0-only
 @notice The steward holds the setter role on each protocol, or is a module of the Safe that does. A change is a
-        message that k of n keepers signed for exactly one chain, steward, market, sequence and live state. It keeps
-        every value inside corridor, step, cooldown and drift budget, moves coupled parameters together, was
-        announced where notice is due, makes only calls that the policy allows, is read back afterwards, and makes
-        no more of the accounts it names liquidatable than it says: all of it holds or nothing happens. It never
-        clamps. A rollback restores the newest version that outlived its probation, and only undoes what the steward
-        itself did. Governance (the default admin role, a timelock) sets policies and signers, a guardian pauses and
-        vetoes what was announced; neither can write a value.
+        message that k of n keepers signed for exactly one chain, steward, market, sequence and live state. It
+        keeps every value inside corridor, step, cooldown and drift budget, moves coupled parameters together,
+        was announced where notice is due, makes only the calls that the policy describes, is read back
+        afterwards, and makes no more of the accounts it names liquidatable than it says: all of it holds or
+        nothing happens. It never clamps. A rollback restores the newest version that outlived its probation,
+        and only undoes what the steward itself did. Governance (the default admin role, a timelock) sets
+        policies and signers and may make any call as the steward, a guardian pauses and vetoes what was
+        announced; neither can pass a limit by `submit`.
 """
 
 from snekmate.auth import access_control
@@ -24,7 +25,6 @@ from . import snapshots
 from . import targets
 
 initializes: access_control
-initializes: attestation
 initializes: limits
 initializes: snapshots
 
@@ -34,7 +34,6 @@ exports: (
     access_control.grantRole,
     access_control.revokeRole,
 )
-exports: attestation.__interface__
 
 
 interface IPolicyRegistry:
@@ -70,16 +69,13 @@ event Applied:
     sequence: indexed(uint256)
     input_root: indexed(bytes32)
     values: DynArray[uint256, MAX_PARAMETERS]
-    state_hash: bytes32
 
 
 event RolledBack:
     market: indexed(bytes32)
     sequence: indexed(uint256)
     input_root: indexed(bytes32)
-    restored_sequence: uint256
     values: DynArray[uint256, MAX_PARAMETERS]
-    state_hash: bytes32
 
 
 event Rebased:
@@ -89,36 +85,40 @@ event Rebased:
     state_hash: bytes32
 
 
-event Retired:
+event StatusSet:
     market: indexed(bytes32)
+    status: indexed(uint256)  # 1 active, 2 retired, 3 paused
+    account: indexed(address)
 
 
 event HandedOn:
     target: indexed(address)
-    data: Bytes[attestation.MAX_CALL_DATA]
+    data: Bytes[policy.MAX_CALL_DATA]
 
 
 struct MarketView:
-    status: uint256  # 0 inactive, 1 active, 2 retired
+    status: uint256  # 0 inactive, 1 active, 2 retired, 3 paused
     policy: address
-    paused: bool
     sequence: uint256
     applied_at: uint256
     version_hash: bytes32  # of the current version; differs from state_hash after a change behind the steward
-    good_sequence: uint256
     good_hash: bytes32
-    good_in: uint256  # block number
+    good_at: uint256  # Unix seconds
     state_hash: bytes32
     values: DynArray[uint256, MAX_PARAMETERS]
-    states: uint256[4]  # see limits.vy
+    states: uint256[3]  # see limits.vy
 
 
 MAX_PARAMETERS: constant(uint256) = policy.MAX_PARAMETERS
+MAX_MARKETS: constant(uint256) = 32
 
-# What a message may be submitted for.
+# What is done with a message.
 APPLY: constant(uint256) = 0
 ANNOUNCE: constant(uint256) = 1
 ROLLBACK: constant(uint256) = 2
+
+# An announcement's deadline is judged no later: what the steward remembers has no later minute.
+LAST_SECOND: constant(uint256) = limits.MAX_MINUTES * limits.MINUTE
 
 # Stands for the time of an announcement that was vetoed: no notice is ever over after it.
 VETOED: constant(uint256) = max_value(uint256)
@@ -128,9 +128,6 @@ GUARDIAN_ROLE: public(constant(bytes32)) = keccak256("GUARDIAN_ROLE")
 
 # @notice Where policies are stored: only those found there can be put into force.
 registry: public(immutable(address))
-
-# @notice The policy in force for a market.
-policy_of: public(HashMap[bytes32, address])
 
 # @notice When a change was announced, by EIP-712 digest: Unix seconds, 0 = never, 2**256 - 1 = vetoed.
 announced_at: public(HashMap[bytes32, uint256])
@@ -152,36 +149,110 @@ def __init__(governance: address, policies: address):
 
 
 @external
-def apply(message: attestation.Message, signatures: DynArray[attestation.Signature, attestation.MAX_SIGNERS]):
+def submit(
+    action: uint256,
+    message: attestation.Message,
+    signatures: DynArray[attestation.Signature, attestation.MAX_SIGNERS],
+):
     """
-    @notice Change parameters: all of it within every limit, or nothing. Anyone may send what the signers signed.
-    @param message The change.
-    @param signatures Of its EIP-712 digest as `Apply`, signers strictly ascending.
-    """
-    self._submit(APPLY, message, signatures)
+    @notice Apply, announce or roll back a change: all of it within every limit, or nothing. Anyone may send what the
+            signers signed.
 
-
-@external
-def announce(message: attestation.Message, signatures: DynArray[attestation.Signature, attestation.MAX_SIGNERS]):
+            Apply (0) changes parameters. Announce (1) gives the notice that a tightening is due: the change must pass
+            every rule, cooldown and drift budget as of its deadline, and is applied later with the same message and
+            signatures, unless the state has changed. Roll back (2) restores exactly the last good version, as a new
+            version, also while paused: it can bring about nothing else, and nothing at all once someone else has
+            changed the protocol. Steps, cooldowns, budgets and notice are waived for it, corridor and invariants
+            are not.
+    @param action What is done with the message.
+    @param message The change; in a rollback the parameters that differ from the last good version, with its values.
+    @param signatures Of its EIP-712 digest as `Apply`, or as `Rollback`, signers strictly ascending.
     """
-    @notice Give the notice that a tightening is due. The change must pass every rule, cooldown and drift budget as
-            of its deadline; it is applied later with the same message and signatures, unless the state has changed.
-    @param message The change.
-    @param signatures Of its EIP-712 digest as `Apply`, signers strictly ascending.
-    """
-    self._submit(ANNOUNCE, message, signatures)
-
-
-@external
-def rollback(message: attestation.Message, signatures: DynArray[attestation.Signature, attestation.MAX_SIGNERS]):
-    """
-    @notice Restore exactly the last good version, as a new version, also while paused: it can bring about nothing
-            else, and nothing at all once someone else has changed the protocol. Steps, cooldowns, budgets and notice
-            are waived, corridor and invariants are not.
-    @param message The parameters that differ from the last good version, with its values.
-    @param signatures Of its EIP-712 digest as `Rollback`, signers strictly ascending.
-    """
-    self._submit(ROLLBACK, message, signatures)
+    assert action <= ROLLBACK, "risk_steward: unknown action"
+    market: bytes32 = message.market
+    line: snapshots.Line = self._running_line(market)
+    assert action == ROLLBACK or line.status != snapshots.PAUSED, "risk_steward: paused"
+    assert block.timestamp <= message.deadline, "risk_steward: deadline passed"
+    assert message.sequence == line.sequence + 1, "risk_steward: wrong sequence"
+    assert len(message.ids) == len(message.values), "risk_steward: lengths differ"
+    digest: bytes32 = attestation._digest(
+        keccak256(
+            abi_encode(
+                attestation.ROLLBACK if action == ROLLBACK else attestation.APPLY,
+                market,
+                message.sequence,
+                message.state_hash,
+                keccak256(abi_encode(message.ids, message.values)),
+                message.calls_hash,
+                message.model_hash,
+                message.input_root,
+                keccak256(abi_encode(message.probes)),
+                message.max_liquidatable,
+                message.deadline,
+            )
+        )
+    )
+    in_force: policy.Policy = policy._load(line.stored)
+    attestation._check_signatures(in_force.quorum, digest, signatures)
+    live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, in_force.layout, in_force.parameters)
+    assert self._hash(market, live) == message.state_hash, "risk_steward: state has changed"
+    verdict: limits.Verdict = empty(limits.Verdict)
+    if action == ROLLBACK:
+        verdict.values = limits._merge(live, message.ids, message.values)
+        self._check_last_good(market, message.state_hash, line, in_force.probation, verdict.values)
+        verdict.changed = limits._check_restoration(in_force.rules, live, verdict.values)
+    else:
+        # An announced change is judged as of the last moment at which it may be applied.
+        now: uint256 = min(message.deadline, LAST_SECOND) if action == ANNOUNCE else block.timestamp
+        verdict = limits._check_changes(market, in_force.rules, live, message.ids, message.values, now)
+    limits._check_invariants(line.stored, in_force.reads, in_force.setters, in_force.invariants, verdict.values)
+    if action == ANNOUNCE:
+        log Announced(
+            market=market,
+            sequence=message.sequence,
+            digest=digest,
+            ids=message.ids,
+            values=message.values,
+            applicable_at=self._note_announcement(digest, verdict.notice, message.deadline),
+        )
+        return
+    if verdict.notice != 0:
+        self._check_notice(digest, verdict.notice)
+    hash: bytes32 = self._hash(market, verdict.values)
+    if action == ROLLBACK:
+        snapshots._return_to_good(market, line)
+    else:
+        snapshots._advance(market, line, in_force.probation, hash, False)
+        limits._store(market, verdict)
+    calls_hash: bytes32 = targets._write(
+        line.stored, in_force.executor, in_force.reads, in_force.setters, verdict.changed, verdict.values
+    )
+    assert calls_hash == message.calls_hash, "risk_steward: other calls than signed"
+    after: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, in_force.layout, in_force.parameters)
+    if self._hash(market, after) != hash:
+        self._refuse_difference(live, verdict.values, after)
+    found: uint256 = 0
+    for index: uint256 in range(len(message.probes), bound=attestation.MAX_PROBES):
+        probe: attestation.Probe = message.probes[index]
+        if targets._is_liquidatable(
+            in_force.health_target, in_force.health_selector, in_force.health_rule, probe
+        ):
+            found += 1
+    assert found <= message.max_liquidatable, "risk_steward: too many liquidatable"
+    if action == ROLLBACK:
+        log RolledBack(
+            market=market,
+            sequence=message.sequence,
+            input_root=message.input_root,
+            values=verdict.values,
+        )
+    else:
+        log Applied(
+            market=market,
+            sequence=message.sequence,
+            input_root=message.input_root,
+            values=verdict.values,
+        )
 
 
 @external
@@ -196,30 +267,23 @@ def veto(digest: bytes32):
 
 
 @external
-def pause():
+def pause(markets: DynArray[bytes32, MAX_MARKETS]):
     """
-    @notice Stop changes and announcements; rollbacks remain possible. Guardian only.
+    @notice Stop changes and announcements of active markets; rollbacks remain possible. Guardian only.
     """
     access_control._check_role(GUARDIAN_ROLE, msg.sender)
-    attestation._set_paused(True)
+    for market: bytes32 in markets:
+        self._set_status(market, snapshots.ACTIVE, snapshots.PAUSED)
 
 
 @external
-def unpause():
+def unpause(markets: DynArray[bytes32, MAX_MARKETS]):
     """
-    @notice Let changes through again. Governance only.
-    """
-    self._check_governance()
-    attestation._set_paused(False)
-
-
-@external
-def set_quorum(threshold: uint256, signers: DynArray[address, attestation.MAX_SIGNERS]):
-    """
-    @notice Replace the signers and how many of them a change needs. Governance only.
+    @notice Let changes of paused markets through again. Governance only.
     """
     self._check_governance()
-    attestation._set_quorum(threshold, signers)
+    for market: bytes32 in markets:
+        self._set_status(market, snapshots.PAUSED, snapshots.ACTIVE)
 
 
 @external
@@ -230,15 +294,15 @@ def set_policy(market: bytes32, stored: address):
     """
     self._check_governance()
     assert staticcall IPolicyRegistry(registry).is_stored(stored), "risk_steward: policy not stored"
-    header: policy.Header = policy._header(stored)
-    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within(stored, header)
     line: snapshots.Line = snapshots._line(market)
     assert line.status != snapshots.RETIRED, "risk_steward: market retired"
-    if line.status == snapshots.ACTIVE:
-        old: address = self.policy_of[market]
-        before: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(old, policy._header(old))
-        assert self._hash(market, before) == self._hash(market, live), "risk_steward: reads other values"
-    self.policy_of[market] = stored
+    hash: bytes32 = self._hash(market, self._read_within(stored))
+    if line.status != snapshots.INACTIVE:
+        before: policy.Policy = policy._load(line.stored)
+        live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, before.layout, before.parameters)
+        assert self._hash(market, live) == hash, "risk_steward: reads other values"
+    line.stored = stored
+    snapshots._store(market, line)
     log PolicySet(market=market, policy=stored)
 
 
@@ -248,12 +312,12 @@ def activate(market: bytes32):
     @notice Take the live values as version 0 and start to take changes. Governance only.
     """
     self._check_governance()
-    assert snapshots._line(market).status == snapshots.INACTIVE, "risk_steward: market already activated"
-    stored: address = self.policy_of[market]
-    assert stored != empty(address), "risk_steward: no policy"
-    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within(stored, policy._header(stored))
+    line: snapshots.Line = snapshots._line(market)
+    assert line.status == snapshots.INACTIVE, "risk_steward: market already activated"
+    assert line.stored != empty(address), "risk_steward: no policy"
+    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within(line.stored)
     hash: bytes32 = self._hash(market, live)
-    snapshots._begin(market, hash)
+    snapshots._begin(market, line, hash)
     log Activated(market=market, values=live, state_hash=hash)
 
 
@@ -264,13 +328,10 @@ def rebase(market: bytes32):
             becomes what a rollback restores. Governance only.
     """
     self._check_governance()
-    line: snapshots.Line = self._active_line(market)
-    stored: address = self.policy_of[market]
-    header: policy.Header = policy._header(stored)
-    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within(stored, header)
+    line: snapshots.Line = self._running_line(market)
+    live: DynArray[uint256, MAX_PARAMETERS] = self._read_within(line.stored)
     hash: bytes32 = self._hash(market, live)
-    snapshots._advance(market, line, header.probation, hash)
-    snapshots._prove(market)
+    snapshots._advance(market, line, max_value(uint256), hash, True)
     log Rebased(market=market, sequence=line.sequence + 1, values=live, state_hash=hash)
 
 
@@ -280,19 +341,19 @@ def retire(market: bytes32):
     @notice Take no more changes of a market, for ever. Governance only.
     """
     self._check_governance()
-    self._active_line(market)
-    snapshots._retire(market)
-    log Retired(market=market)
+    line: snapshots.Line = self._running_line(market)
+    self._set_status(market, line.status, snapshots.RETIRED)
 
 
 @external
-def hand_on(target: address, data: Bytes[attestation.MAX_CALL_DATA]):
+def hand_on(target: address, data: Bytes[policy.MAX_CALL_DATA]):
     """
     @notice Make any call as the steward: accept a protocol's ownership, or hand its setter role on. Governance only,
             which is why governance is a timelock: such a call passes no limit and is in the open for its delay.
     """
     self._check_governance()
-    targets._call(empty(address), attestation.Call(target=target, data=data))
+    assert target.is_contract, "risk_steward: target is no contract"
+    targets._call(empty(address), target, data)
     log HandedOn(target=target, data=data)
 
 
@@ -304,20 +365,27 @@ def market_state(market: bytes32) -> MarketView:
     """
     state: MarketView = empty(MarketView)
     line: snapshots.Line = snapshots._line(market)
-    stored: address = self.policy_of[market]
-    assert stored != empty(address), "risk_steward: no policy"
-    header: policy.Header = policy._header(stored)
+    assert line.stored != empty(address), "risk_steward: no policy"
+    in_force: policy.Policy = policy._load(line.stored)
     state.status = line.status
-    state.policy = stored
-    state.paused = attestation._is_paused()
+    state.policy = line.stored
     state.sequence = line.sequence
     state.applied_at = line.applied_at
     state.version_hash = snapshots._current_hash(market, line)
-    state.good_sequence, state.good_hash, state.good_in = snapshots._last_good(market, line, header.probation)
-    state.values = targets._read_all(stored, header)
+    state.good_hash, state.good_at = snapshots._last_good(market, line, in_force.probation)
+    state.values = targets._read_all(line.stored, in_force.layout, in_force.parameters)
     state.state_hash = self._hash(market, state.values)
     state.states = limits._states[market]
     return state
+
+
+@external
+@view
+def policy_of(market: bytes32) -> address:
+    """
+    @notice Where the policy in force for a market stands; the registry reads it.
+    """
+    return snapshots._line(market).stored
 
 
 @internal
@@ -331,102 +399,25 @@ def _check_governance():
 
 @internal
 @view
-def _active_line(market: bytes32) -> snapshots.Line:
+def _running_line(market: bytes32) -> snapshots.Line:
     """
-    @dev A market's versions. Throws if it takes no changes.
+    @dev A market's versions. Throws if it is neither active nor paused.
     """
     line: snapshots.Line = snapshots._line(market)
-    assert line.status == snapshots.ACTIVE, "risk_steward: market not active"
+    assert line.status == snapshots.ACTIVE or line.status == snapshots.PAUSED, "risk_steward: market not active"
     return line
 
 
 @internal
-def _submit(
-    kind: uint256,
-    message: attestation.Message,
-    signatures: DynArray[attestation.Signature, attestation.MAX_SIGNERS],
-):
+def _set_status(market: bytes32, expected: uint256, status: uint256):
     """
-    @dev Hold a message against the moment and the state that it was signed for, then against the rules of its kind.
+    @dev Move a market from one status to another.
     """
-    assert kind == ROLLBACK or not attestation._is_paused(), "risk_steward: paused"
-    line: snapshots.Line = self._active_line(message.market)
-    assert block.timestamp <= message.deadline, "risk_steward: deadline passed"
-    assert message.sequence == line.sequence + 1, "risk_steward: wrong sequence"
-    assert len(message.ids) == len(message.values), "risk_steward: lengths differ"
-    fields: bytes32 = keccak256(
-        abi_encode(
-            attestation.ROLLBACK if kind == ROLLBACK else attestation.APPLY,
-            message.market,
-            message.sequence,
-            message.state_hash,
-            attestation._hash_words(message.ids),
-            attestation._hash_words(message.values),
-            keccak256(abi_encode(message.calls)),
-            message.model_hash,
-            message.input_root,
-            keccak256(abi_encode(message.probes)),
-            message.max_liquidatable,
-            message.deadline,
-        )
-    )
-    digest: bytes32 = attestation._digest(fields)
-    attestation._check_signatures(digest, signatures)
-    stored: address = self.policy_of[message.market]
-    header: policy.Header = policy._header(stored)
-    live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(stored, header)
-    assert self._hash(message.market, live) == message.state_hash, "risk_steward: state has changed"
-    # An announced change is judged as of the last moment at which it may be applied.
-    now: uint256 = min(message.deadline, limits.MAX_TIME) if kind == ANNOUNCE else block.timestamp
-    restored: uint256 = 0
-    verdict: limits.Verdict = empty(limits.Verdict)
-    if kind == ROLLBACK:
-        expected: DynArray[uint256, MAX_PARAMETERS] = limits._merge(live, message.ids, message.values)
-        restored = self._check_last_good(message.market, message.state_hash, line, header.probation, expected)
-        verdict = limits._check_restoration(message.market, stored, header, live, expected)
-    else:
-        verdict = limits._check_changes(message.market, stored, header, live, message.ids, message.values, now)
-    if kind == ANNOUNCE:
-        log Announced(
-            market=message.market,
-            sequence=message.sequence,
-            digest=digest,
-            ids=message.ids,
-            values=message.values,
-            applicable_at=self._note_announcement(digest, verdict.notice, message.deadline),
-        )
-        return
-    if verdict.notice != 0:
-        self._check_notice(digest, verdict.notice)
-    hash: bytes32 = self._hash(message.market, verdict.values)
-    snapshots._advance(message.market, line, header.probation, hash)
-    limits._remember_all(message.market, verdict.states)
-    for call: attestation.Call in message.calls:
-        targets._check_allowed(stored, header, call)
-        targets._call(header.executor, call)
-    self._check_in_place(live, verdict.values, targets._read_all(stored, header))
-    found: uint256 = 0
-    for probe: attestation.Probe in message.probes:
-        if targets._is_liquidatable(header, probe):
-            found += 1
-    assert found <= message.max_liquidatable, "risk_steward: too many liquidatable"
-    if kind == ROLLBACK:
-        log RolledBack(
-            market=message.market,
-            sequence=message.sequence,
-            input_root=message.input_root,
-            restored_sequence=restored,
-            values=verdict.values,
-            state_hash=hash,
-        )
-    else:
-        log Applied(
-            market=message.market,
-            sequence=message.sequence,
-            input_root=message.input_root,
-            values=verdict.values,
-            state_hash=hash,
-        )
+    line: snapshots.Line = snapshots._line(market)
+    assert line.status == expected, "risk_steward: market not in that status"
+    line.status = status
+    snapshots._store(market, line)
+    log StatusSet(market=market, status=status, account=msg.sender)
 
 
 @internal
@@ -449,20 +440,17 @@ def _check_last_good(
     line: snapshots.Line,
     probation: uint256,
     expected: DynArray[uint256, MAX_PARAMETERS],
-) -> uint256:
+):
     """
-    @dev Throws unless the live values are the steward's own last, and the expected ones the last good; returns the
-            sequence of the version that they restore.
+    @dev Throws unless the live values are the steward's own last, and the expected ones the last good.
     """
     current: bytes32 = snapshots._current_hash(market, line)
     assert current == state_hash, "risk_steward: changed behind the steward"
-    restored: uint256 = 0
     good_hash: bytes32 = empty(bytes32)
-    good_in: uint256 = 0
-    restored, good_hash, good_in = snapshots._last_good(market, line, probation)
+    good_at: uint256 = 0
+    good_hash, good_at = snapshots._last_good(market, line, probation)
     assert good_hash != state_hash, "risk_steward: already at the last good version"
     assert self._hash(market, expected) == good_hash, "risk_steward: not the last good version"
-    return restored
 
 
 @internal
@@ -480,27 +468,29 @@ def _note_announcement(digest: bytes32, notice: uint256, deadline: uint256) -> u
 
 @internal
 @pure
-def _check_in_place(
+def _refuse_difference(
     live: DynArray[uint256, MAX_PARAMETERS],
     expected: DynArray[uint256, MAX_PARAMETERS],
     after: DynArray[uint256, MAX_PARAMETERS],
 ):
     """
-    @dev Throws unless the getters say exactly what was decided.
+    @dev Throws, naming the first parameter of which the getters do not say what was decided.
     """
-    for id: uint256 in range(len(after), bound=MAX_PARAMETERS):
+    for id: uint256 in range(len(expected), bound=MAX_PARAMETERS):
         if after[id] != expected[id]:
             policy._refuse(id, "moved untouched" if expected[id] == live[id] else "value not in place")
 
 
 @internal
 @view
-def _read_within(stored: address, header: policy.Header) -> DynArray[uint256, MAX_PARAMETERS]:
+def _read_within(stored: address) -> DynArray[uint256, MAX_PARAMETERS]:
     """
     @dev Live values. Throws unless they keep a policy's corridors and invariants.
     """
-    live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(stored, header)
-    limits._check_within(stored, header, live)
+    read: policy.Policy = policy._load(stored)
+    live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(stored, read.layout, read.parameters)
+    limits._check_within(read.rules, live)
+    limits._check_invariants(stored, read.reads, read.setters, read.invariants, live)
     return live
 
 

@@ -1,32 +1,36 @@
 # pragma version ~=0.4.3
-# pragma optimize codesize
+# pragma optimize gas
 # pragma evm-version cancun
 """
 @title Snapshots: the versions of a market, and which of them a rollback may restore
 @license AGPL-3.0-only
-@notice A version is kept as the hash of its values; the values themselves are in the log of the block that is kept
-        beside it. Two are kept: the current one, and the newest before it that outlived its probation. A version
-        that outlives its probation is the last good one itself, until the next is made.
+@notice A version is kept as the hash of its values; the values themselves are in the log of the block that has its
+        time. Two are kept: the current one, and the newest before it that outlived its probation. A version that
+        outlives its probation is the last good one itself, until the next is made. A market's line of versions is
+        kept in one word together with the policy in force.
 """
 
 
 struct Line:
+    stored: address  # the policy in force
     sequence: uint256  # of the current version; activation makes version 0
     applied_at: uint256  # Unix seconds, current version
-    applied_in: uint256  # block number, current version
-    good_sequence: uint256  # of the newest proven version before the current, or the current when proven at once
-    good_in: uint256  # its block number
+    good_at: uint256  # Unix seconds, newest proven version before the current one
     slot: uint256  # which of the two hashes is the current version's
+    is_good: bool  # the current version was proven when it was made
     status: uint256
 
 
 INACTIVE: constant(uint256) = 0
 ACTIVE: constant(uint256) = 1
 RETIRED: constant(uint256) = 2
+PAUSED: constant(uint256) = 3
 
-MASK: constant(uint256) = 2**40 - 1
+ADDRESS_MASK: constant(uint256) = 2**160 - 1
+SEQUENCE_MASK: constant(uint256) = 2**28 - 1
+TIME_MASK: constant(uint256) = 2**32 - 1
 
-# Packed: sequence 40, applied_at 40, applied_in 40, good_sequence 40, good_in 40, slot 1, status 2 bits.
+# Packed, lowest bits first: policy 160, sequence 28, applied_at 32, good_at 32, slot 1, is_good 1, status 2.
 _lines: HashMap[bytes32, uint256]
 _hashes: HashMap[bytes32, bytes32[2]]
 
@@ -35,85 +39,78 @@ _hashes: HashMap[bytes32, bytes32[2]]
 @view
 def _line(market: bytes32) -> Line:
     """
-    @dev A market's line of versions; all zeros before activation.
+    @dev A market's line of versions; all zeros before a policy is set.
     """
     word: uint256 = self._lines[market]
     return Line(
-        sequence=word & MASK,
-        applied_at=(word >> 40) & MASK,
-        applied_in=(word >> 80) & MASK,
-        good_sequence=(word >> 120) & MASK,
-        good_in=(word >> 160) & MASK,
-        slot=(word >> 200) & 1,
-        status=word >> 201,
+        stored=convert(word & ADDRESS_MASK, address),
+        sequence=(word >> 160) & SEQUENCE_MASK,
+        applied_at=(word >> 188) & TIME_MASK,
+        good_at=(word >> 220) & TIME_MASK,
+        slot=(word >> 252) & 1,
+        is_good=(word >> 253) & 1 == 1,
+        status=word >> 254,
     )
 
 
 @internal
 def _store(market: bytes32, line: Line):
     """
-    @dev Write a line back. Block numbers and times fit 40 bits for 34,000 years.
+    @dev Write a line back. Throws in the year 2106, or after 268 million versions.
     """
+    assert max(line.applied_at, line.good_at) <= TIME_MASK, "risk_steward: time out of range"
+    assert line.sequence <= SEQUENCE_MASK, "risk_steward: too many versions"
     self._lines[market] = (
-        line.sequence
-        | line.applied_at << 40
-        | line.applied_in << 80
-        | line.good_sequence << 120
-        | line.good_in << 160
-        | line.slot << 200
-        | line.status << 201
+        convert(line.stored, uint256)
+        | line.sequence << 160
+        | line.applied_at << 188
+        | line.good_at << 220
+        | line.slot << 252
+        | convert(line.is_good, uint256) << 253
+        | line.status << 254
     )
 
 
 @internal
-def _begin(market: bytes32, hash: bytes32):
+def _begin(market: bytes32, previous: Line, hash: bytes32):
     """
     @dev Make version 0, proven at once.
     """
-    line: Line = empty(Line)
+    line: Line = previous
     line.applied_at = block.timestamp
-    line.applied_in = block.number
-    line.good_in = block.number
+    line.good_at = block.timestamp
+    line.is_good = True
     line.status = ACTIVE
     self._hashes[market][0] = hash
     self._store(market, line)
 
 
 @internal
-def _advance(market: bytes32, previous: Line, probation: uint256, hash: bytes32):
+def _advance(market: bytes32, previous: Line, probation: uint256, hash: bytes32, is_good: bool):
     """
     @dev Make the next version; the current one is kept if it is proven, else replaced.
     """
     line: Line = previous
     if self._is_proven(previous, probation):
-        line.good_sequence = previous.sequence
-        line.good_in = previous.applied_in
+        line.good_at = previous.applied_at
         line.slot = 1 - previous.slot
     line.sequence = previous.sequence + 1
     line.applied_at = block.timestamp
-    line.applied_in = block.number
+    line.is_good = is_good
     self._hashes[market][line.slot] = hash
     self._store(market, line)
 
 
 @internal
-def _prove(market: bytes32):
+def _return_to_good(market: bytes32, previous: Line):
     """
-    @dev Make the current version proven at once.
+    @dev Make the next version of the last good one's values, proven at once; its hash is kept already.
     """
-    line: Line = self._line(market)
-    line.good_sequence = line.sequence
-    line.good_in = line.applied_in
-    self._store(market, line)
-
-
-@internal
-def _retire(market: bytes32):
-    """
-    @dev End a line for ever.
-    """
-    line: Line = self._line(market)
-    line.status = RETIRED
+    line: Line = previous
+    line.sequence = previous.sequence + 1
+    line.applied_at = block.timestamp
+    line.slot = 1 - previous.slot
+    line.is_good = True
     self._store(market, line)
 
 
@@ -128,13 +125,13 @@ def _current_hash(market: bytes32, line: Line) -> bytes32:
 
 @internal
 @view
-def _last_good(market: bytes32, line: Line, probation: uint256) -> (uint256, bytes32, uint256):
+def _last_good(market: bytes32, line: Line, probation: uint256) -> (bytes32, uint256):
     """
-    @dev Sequence, hash and block number of the version that a rollback would restore now.
+    @dev Hash and time of the version that a rollback would restore now.
     """
     if self._is_proven(line, probation):
-        return line.sequence, self._hashes[market][line.slot], line.applied_in
-    return line.good_sequence, self._hashes[market][1 - line.slot], line.good_in
+        return self._hashes[market][line.slot], line.applied_at
+    return self._hashes[market][1 - line.slot], line.good_at
 
 
 @internal
@@ -143,4 +140,4 @@ def _is_proven(line: Line, probation: uint256) -> bool:
     """
     @dev Whether the current version is one that a rollback may restore later.
     """
-    return line.good_sequence == line.sequence or block.timestamp - line.applied_at >= probation
+    return line.is_good or block.timestamp - line.applied_at >= probation

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
     from eth_account.signers.local import LocalAccount
 
-Signature = tuple[int, int, int]
+Signature = tuple[int, int]
 FIELDS = {
     "market": "bytes32",
     "sequence": "uint256",
     "stateHash": "bytes32",
-    "ids": "uint256[]",
-    "values": "uint256[]",
+    "changesHash": "bytes32",
     "callsHash": "bytes32",
     "modelHash": "bytes32",
     "inputRoot": "bytes32",
@@ -30,11 +29,12 @@ FIELDS = {
     "deadline": "uint256",
 }
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+LARGEST_S = CURVE_ORDER // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Fields of the contract's message, in its order."""
+    """Fields of the contract's message, in its order; the calls themselves where it has their hash."""
 
     market: bytes
     sequence: int
@@ -48,15 +48,23 @@ class Message:
     max_liquidatable: int
     deadline: int
 
+    @property
+    def calls_hash(self) -> bytes:
+        """Of one call after the other."""
+        so_far = bytes(32)
+        for target, data in self.calls:
+            so_far = keccak(encode(["bytes32", "address", "bytes32"], [so_far, target, keccak(data)]))
+        return so_far
+
     def words(self) -> tuple[Any, ...]:
         """As an argument of the contract's functions."""
-        return tuple(getattr(self, name) for name in self.__slots__)
+        return tuple(self.calls_hash if name == "calls" else getattr(self, name) for name in self.__slots__)
 
     def typed_data(self) -> dict[str, Any]:
         """As the fields that are signed."""
-        calls = keccak(encode(["(address,bytes)[]"], [self.calls]))
+        changes = keccak(encode(["uint256[]", "uint256[]"], [self.ids, self.values]))
         probes = keccak(encode(["(bytes,int256)[]"], [self.probes]))
-        middle = (list(self.ids), list(self.values), calls, self.model_hash, self.input_root, probes)
+        middle = (changes, self.calls_hash, self.model_hash, self.input_root, probes)
         values = (self.market, self.sequence, self.state_hash, *middle, self.max_liquidatable, self.deadline)
         return dict(zip(FIELDS, values, strict=True))
 
@@ -89,7 +97,12 @@ class Domain:
     def sign(self, message: Message, signers: Iterable[LocalAccount], kind: str = "Apply") -> list[Signature]:
         """Signatures in the order of the signers."""
         signed = (signer.sign_message(self.signable(message, kind)) for signer in signers)
-        return [(item.v, item.r, item.s) for item in signed]
+        return [compact(item.v, item.r, item.s) for item in signed]
+
+
+def compact(v: int, r: int, s: int) -> Signature:
+    """Two words, as EIP-2098 has them: the parity of the point in the highest bit of s."""
+    return r, ((v - 27) << 255) | s
 
 
 def make_signers(count: int) -> tuple[LocalAccount, ...]:
@@ -98,7 +111,14 @@ def make_signers(count: int) -> tuple[LocalAccount, ...]:
     return tuple(sorted(accounts, key=lambda account: int(account.address, 16)))
 
 
-def high_s(signature: Signature) -> Signature:
-    """The other signature of the same digest by the same key."""
-    v, r, s = signature
-    return 55 - v, r, CURVE_ORDER - s
+def made_for_s(digest: bytes, s: int) -> tuple[LocalAccount, Signature, Signature]:
+    """An account whose signature of a digest has this s; that signature, and the same key's other one of it.
+
+    The other one has the complement of s.
+    """
+    nonce = Account.from_key(keccak(b"nonce"))
+    point = nonce._key_obj.public_key.to_bytes()
+    r, parity = int.from_bytes(point[:32], "big"), point[63] & 1
+    key = (s * int(nonce.key.hex(), 16) - int.from_bytes(digest, "big")) * pow(r, -1, CURVE_ORDER) % CURVE_ORDER
+    signer = Account.from_key(key.to_bytes(32, "big"))
+    return signer, compact(27 + parity, r, s), compact(28 - parity, r, CURVE_ORDER - s)

@@ -8,8 +8,10 @@ from typing import Any
 import boa
 import pytest
 from attestations import make_signers
+from boa.contracts.vyper import vyper_contract
+from policies import Parameter, Policy, Setter, Value, selector
 from reverts import all_storage, reverting
-from stewards import Guard, make_guard
+from stewards import COOLDOWN, WIDE, Guard, load_target, make_guard
 
 ROOT = Path(__file__).resolve().parents[2]
 PRICE = 10**8
@@ -88,6 +90,22 @@ class World:
         return cash + sum(item.pool - item.paid for item in series)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def maps_by_hash_in_reports() -> Iterator[None]:
+    """Let titanoboa describe a failed call although a map's key is a hash, which it takes for a map of maps."""
+    shown = vyper_contract.StorageVar.get
+
+    def get(variable: Any, **options: Any) -> Any:
+        try:
+            return shown(variable, **options)
+        except AttributeError:
+            return "a map by hashes"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vyper_contract.StorageVar, "get", get)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _isolated() -> Iterator[None]:
     with boa.env.anchor():
@@ -138,3 +156,19 @@ def refused(guard: Guard) -> Callable[..., None]:
         assert all_storage() == before
 
     return check
+
+
+@pytest.fixture
+def wide(guard: Guard) -> Policy:
+    """An active market with sixteen parameters, all of them 100: words of one getter, set by eights."""
+    target = str(load_target("wide", 100).address)
+    half = "turn_half(uint256,uint256[8])"
+    policy = Policy(
+        parameters=(Parameter(cooldown=COOLDOWN),) * 16,
+        positions=tuple((0, word) for word in range(16)),
+        reads=((target, selector("all_values()")),),
+        setters=tuple(Setter(target, half, (at, *(Value(at + id_) for id_ in range(8)))) for at in (0, 8)),
+        quorum=guard.quorum,
+    )
+    guard.activate(WIDE, policy)
+    return policy

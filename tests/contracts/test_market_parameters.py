@@ -1,14 +1,16 @@
-"""The parameters of the market: who may set which, how six ramps share two words, and what the event tells."""
+"""The parameters of the market: who may set which, how they share words with ramps and setter, what the event tells."""
 
 import boa
 import pytest
+from eth_utils import to_checksum_address
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 MONEY = 10**6
 UP, DOWN, VOL, FACTOR, THRESHOLD, PENALTY = range(6)
 INITIAL = [3_000, 2_500, 8_000, 8_000, 7_000, 1_000]
-LARGEST = [10**9, 9_999, 10**9, 10_000, 10_000, 10**9]
+TOP = 65_535
+LARGEST = [TOP, 9_999, TOP, 10_000, 10_000, TOP]
 RAMP = 3_600
 LAST_TIME = 2**32 - 1
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,6 +54,11 @@ def effective(world, index=UP):
     return world.market.effective_parameters()[index]
 
 
+def packed(values):
+    """Sixteen bits a value, the first lowest."""
+    return sum(value << (16 * index) for index, value in enumerate(values))
+
+
 def test_set_parameters__parameter_setter__sets_all_targets(world):
     values = [3_100, 2_600, 8_100, 8_200, 7_300, 1_400]
     assert world.market.parameters() == INITIAL
@@ -84,12 +91,12 @@ def test_set_parameters__one_at_zero_among_the_largest__clears_no_other(world, i
 
 
 def test_set_parameters__reckless_but_possible_value__is_taken(world):
-    world.tune({UP: 1_000_000, DOWN: 9_999, VOL: 10**9})
+    world.tune({UP: TOP, DOWN: 9_999, VOL: TOP})
     boa.env.time_travel(seconds=RAMP)
     world.post(2_000)
-    world.fund(world.seller, 10**12)
+    world.fund(world.seller, 10**6)
     world.trade(world.list_series(2_000))
-    assert world.market.health(world.seller).initial_margin > 10**9 * MONEY
+    assert world.market.health(world.seller).initial_margin > 6 * 2_000 * MONEY
 
 
 def test_set_parameters__owner_or_stranger__reverts(world):
@@ -99,13 +106,13 @@ def test_set_parameters__owner_or_stranger__reverts(world):
 
 
 IMPOSSIBLE = [
-    ({UP: 10**9 + 1}, "parameter too large"),
+    ({UP: TOP + 1}, "parameter too large"),
     ({DOWN: 10_000}, "down shock not below 100 %"),
-    ({VOL: 10**9 + 1}, "parameter too large"),
+    ({VOL: TOP + 1}, "parameter too large"),
     ({FACTOR: 10_001}, "maintenance factor above 100 %"),
     ({THRESHOLD: 8_001}, "threshold above maintenance factor"),
-    ({PENALTY: 10**9 + 1}, "parameter too large"),
-    ({UP: 2**32 + 3_000}, "parameter too large"),
+    ({PENALTY: TOP + 1}, "parameter too large"),
+    ({UP: 2**16 + 3_000}, "parameter too large"),
     ({PENALTY: 2**256 - 1}, "parameter too large"),
 ]
 
@@ -126,9 +133,8 @@ def test_deploy__impossible_parameters__reverts(world, deployers, changes):
 @pytest.mark.parametrize("ramp", [0, RAMP, 2**256 - 1])
 def test_deploy__any_ramp__starts_in_full_effect(world, deployers, ramp):
     market = deployers["options_market"].deploy("X", world.token.address, world.feed.address, LARGEST, ramp, 60)
-    event = market.get_logs()[-1]
+    assert market.get_logs()[-1].targets == packed(LARGEST)
     assert market.parameters() == market.effective_parameters() == LARGEST
-    assert (event.targets, event.effective) == (LARGEST, LARGEST)
 
 
 def test_set_parameter_setter__owner__hands_the_right_over(world):
@@ -141,6 +147,26 @@ def test_set_parameter_setter__owner__hands_the_right_over(world):
 def test_set_parameter_setter__anyone_else__reverts(world):
     with boa.reverts("ownable: caller is not the owner"):
         world.market.set_parameter_setter(world.setter, sender=world.setter)
+
+
+@pytest.mark.parametrize("setter", [2**160 - 1, 1, 2**159, 0x5555_0000_FFFF << 112])
+def test_set_parameter_setter__any_address__leaves_targets_and_running_ramps_alone(world, setter):
+    address = to_checksum_address(setter.to_bytes(20, "big"))
+    world.tune(dict(enumerate(LARGEST)))
+    boa.env.time_travel(seconds=RAMP // 2)
+    before = world.market.effective_parameters()
+    world.market.set_parameter_setter(address, sender=world.owner)
+    assert world.market.parameter_setter() == address
+    assert (world.market.parameters(), world.market.effective_parameters()) == (LARGEST, before)
+    world.market.set_parameters([0] * 6, sender=address)
+    assert (world.market.parameter_setter(), world.market.parameters()) == (address, [0] * 6)
+
+
+def test_deploy__parameter_setter__is_nobody_as_yet(world, deployers):
+    market = deployers["options_market"].deploy("X", world.token.address, world.feed.address, LARGEST, RAMP, 60)
+    assert market.parameter_setter() == "0x" + "00" * 20
+    with boa.reverts("options_market: caller is not the parameter setter"):
+        market.set_parameters(INITIAL, sender=world.owner)
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -237,23 +263,21 @@ def test_ramps__any_changes_at_any_times__are_those_of_the_rule(world, changes):
 
 @EXAMPLES
 @given(possible_values(), possible_values(), st.integers(0, RAMP))
-def test_parameters_set__any_change__tells_targets_and_what_is_in_effect_from_now_on(world, first, second, elapsed):
+def test_parameters_set__any_change__tells_all_targets_and_no_change_nothing(world, first, second, elapsed):
     with boa.env.anchor():
         world.market.set_parameters(first, sender=world.setter)
         boa.env.time_travel(seconds=elapsed)
         world.market.set_parameters(second, sender=world.setter)
         events = world.market.get_logs()
         assert len(events) == (first != second)
-        for event in events:
-            assert (event.targets, event.effective) == (second, world.market.effective_parameters())
+        assert [event.targets for event in events] == [packed(second)] * len(events)
 
 
-def test_parameters_set__event__tells_targets_and_starts(world):
+def test_parameters_set__event__has_sixteen_bits_a_target(world):
     world.tune({UP: 4_000, DOWN: 2_000, PENALTY: 1_200})
     (event,) = world.market.get_logs()
     assert type(event).__name__ == "ParametersSet"
-    assert event.targets == [4_000, 2_000, 8_000, 8_000, 7_000, 1_200]
-    assert event.effective == [3_000, 2_000, 8_000, 8_000, 7_000, 1_200]
+    assert event.targets == packed([4_000, 2_000, 8_000, 8_000, 7_000, 1_200])
 
 
 def test_set_parameters__last_time_that_fits__ramps_on_beyond_it_and_a_second_later_reverts(world):

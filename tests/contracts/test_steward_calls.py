@@ -1,68 +1,177 @@
-"""Which calls a change may make, and why the steward believes only what the getters say after them."""
+"""Which calls a change makes, and why the steward believes only what the getters say after them."""
 
 from dataclasses import replace
 
 import boa
 import pytest
-from policies import Parameter, Policy, selector
+from policies import Parameter, Setter, Value, selector
 from reverts import all_storage, reverting, rule
-from stewards import INITIAL, TURN, load_target
+from stewards import INITIAL, TURN, WIDE, load_target
 
 CHANGE = {3: 650}
 ONE = b"one".ljust(32)
-FORBIDDEN = "risk_steward: call not allowed"
+OTHER = "other(uint256,uint256)"
+OTHERS = "risk_steward: other calls than signed"
 GETTER = "risk_steward: getter failed"
 NOT_IN_PLACE = rule(3, "value not in place")
 
 
-class TestAllowed:
-    def test_apply__selector_that_the_policy_does_not_have__reverts(self, guard, refused):
-        refused(FORBIDDEN, CHANGE, calls=(guard.call(3, 650, "other(uint256,uint256)"),))
-        refused(FORBIDDEN, {2: 510, 3: 650}, calls=(guard.call(2, 510), guard.call(3, 650, "other(uint256,uint256)")))
+def turning(guard, *arguments):
+    return Setter(str(guard.knobs.address), TURN, arguments)
 
-    def test_apply__target_that_the_policy_does_not_have__reverts(self, guard, refused):
+
+class TestMade:
+    """The steward makes the calls itself, from the policy's setters and the values."""
+
+    def test_apply__setter_of_one_parameter__takes_its_constant_and_the_value(self, guard):
+        guard.apply(CHANGE)
+        assert guard.made() == [guard.call(3, 650)]
+
+    def test_apply__several_setters__are_called_in_the_policy_s_order(self, guard):
+        ahead = guard.policy.setters
+        for setters in (ahead, ahead[::-1], (ahead[2], ahead[0], ahead[3], ahead[1])):
+            with boa.env.anchor():
+                guard.put(replace(guard.policy, setters=setters))
+                guard.apply({0: 110, 1: 95, 2: 510, 3: 650})
+                after = {0: 110, 1: 95, 2: 510, 3: 650}
+                assert guard.made() == [guard.call(item.arguments[0], after[item.arguments[0]]) for item in setters]
+
+    def test_apply__parameters_named_but_kept__have_their_setter_left_alone(self, guard):
+        guard.apply({0: 110, 1: 100, 2: 500, 3: 650})
+        assert guard.made() == [guard.call(0, 110), guard.call(3, 650)]
+
+    def test_apply__setter_of_several_parameters__takes_live_values_for_those_that_stay(self, guard):
+        guard.put(replace(guard.policy, setters=(guard.all_at_once,)))
+        guard.knobs.turn(1, 101)
+        guard.apply({3: 650})
+        assert guard.made() == [guard.all_at_once.call((100, 101, 500, 650))]
+        guard.apply({0: 110, 1: 101, 2: 510})
+        assert guard.made() == [guard.all_at_once.call((110, 101, 510, 650))]
+
+    def test_apply__setter_that_writes_a_kept_and_a_changed_parameter__is_called_and_others_are_not(self, guard, wide):
+        guard.apply({7: 110}, market=WIDE)
+        assert guard.made() == [wide.setters[0].call([100] * 7 + [110])]
+        guard.apply({8: 110}, market=WIDE)
+        assert guard.made() == [wide.setters[1].call([100] * 8 + [110] + [100] * 7)]
+
+    def test_apply__one_parameter_in_several_words__stands_in_all_of_them(self, guard, wide):
+        arguments = (3, Value(3), 2, Value(2), Value(3), 2**256 - 1, Value(2), 0, 7, Value(3), 0, 5)
+        twice = Setter(wide.reads[0][0], "turn_two(uint256,uint256,uint256,uint256,uint256[8])", arguments)
+        policy = replace(wide, parameters=wide.parameters[:4], positions=wide.positions[:4])
+        two = (Setter(wide.reads[0][0], TURN, (0, Value(0))), Setter(wide.reads[0][0], TURN, (1, Value(1))))
+        guard.activate(ONE, replace(policy, setters=(*two, twice)))
+        guard.apply({2: 120, 3: 130}, market=ONE)
+        words = (3, 130, 2, 120, 130, 2**256 - 1, 120, 0, 7, 130, 0, 5)
+        data = b"".join(word.to_bytes(32, "big") for word in words)
+        assert guard.made() == [(twice.target, selector(twice.signature) + data)]
+        assert guard.state(ONE).values == [100, 100, 120, 130]
+
+    def test_apply__constants__are_pinned(self, guard):
+        """As where an argument names a market of the protocol, and another one is as large as can be."""
+        pinned = Setter(str(guard.knobs.address), "turn_all(uint256[4])", (100, 100, 500, Value(3)))
+        others = guard.policy.setters[:3]
+        guard.put(replace(guard.policy, setters=(*others, pinned)))
+        guard.apply(CHANGE)
+        assert guard.made() == [pinned.call((0, 0, 0, 650))]
+
+    def test_apply__last_of_eight_setters__is_called(self, guard, wide):
+        target = wide.reads[0][0]
+        setters = tuple(Setter(target, TURN, (index, Value(index))) for index in range(8))
+        parameters = {"parameters": wide.parameters[:8], "positions": wide.positions[:8]}
+        guard.activate(ONE, replace(wide, setters=setters, **parameters))
+        guard.apply({0: 90, 7: 110}, market=ONE)
+        assert guard.made() == [setters[0].call([90]), setters[7].call([0] * 7 + [110])]
+
+    def test_rollback__calls__are_those_of_the_parameters_that_go_back(self, guard):
+        guard.apply({0: 110, 1: 100, 3: 650})
+        guard.rollback({0: 100, 2: 500, 3: 600})
+        assert guard.made() == [guard.call(0, 100), guard.call(3, 600)]
+
+    def test_announce__makes_no_call(self, guard):
+        guard.limit({3: {"notice": 10}})
+        guard.send("announce", guard.message(CHANGE, deadline=boa.env.timestamp + 10))
+        assert guard.made() == []
+
+
+class TestSigned:
+    """What was signed must be the calls that the steward makes, to the byte."""
+
+    @pytest.mark.parametrize("kind", ["apply", "rollback"])
+    def test_any__foreign_selector_or_argument_or_target_was_signed__reverts(self, guard, refused, kind):
+        guard.apply({3: 550})
+        change = CHANGE if kind == "apply" else {3: 600}
+        guard.limit({3: {"cooldown": 0}})
+        (call,) = guard.message(change).calls
         twin = load_target("knobs", INITIAL)
-        for target in (twin.address, guard.steward.address, guard.registry.address, boa.env.generate_address()):
-            refused(FORBIDDEN, CHANGE, calls=((str(target), guard.call(3, 650)[1]),))
+        for foreign in (
+            guard.call(3, change[3], OTHER),
+            guard.call(2, change[3]),
+            guard.call(3, change[3] + 1),
+            (str(twin.address), call[1]),
+            (call[0], call[1] + b"\0"),
+            (call[0], call[1][:-1]),
+            (call[0], b""),
+        ):
+            refused(OTHERS, change, kind, calls=(foreign,))
+        guard.send(kind, guard.message(change))
 
-    @pytest.mark.parametrize("length", [0, 1, 3])
-    def test_apply__data_shorter_than_a_selector__reverts(self, guard, refused, length):
-        refused(FORBIDDEN, CHANGE, calls=((str(guard.knobs.address), TURN[:length]),))
+    def test_apply__call_missing_or_one_too_many_was_signed__reverts(self, guard, refused):
+        change = {2: 510, 3: 650}
+        calls = guard.message(change).calls
+        for signed in ((), calls[:1], calls[1:], (*calls, guard.call(0, 100)), (*calls, calls[1]), (calls[0], *calls)):
+            refused(OTHERS, change, calls=signed)
+        guard.apply(change)
 
-    def test_apply__pinned_argument__lets_only_that_one_through(self, guard, refused):
-        """As where the first argument names a market of the protocol."""
-        pinned = (str(guard.knobs.address), TURN + (3).to_bytes(32, "big"))
-        guard.put(replace(guard.policy, calls=(pinned,)))
-        refused(FORBIDDEN, {2: 510})
-        refused(FORBIDDEN, CHANGE, calls=((pinned[0], pinned[1][:-1]),))
+    def test_apply__other_order_was_signed__reverts(self, guard, refused):
+        change = {2: 510, 3: 650}
+        refused(OTHERS, change, calls=guard.message(change).calls[::-1])
+        ahead = guard.policy.setters
+        guard.put(replace(guard.policy, setters=(*ahead[:2], ahead[3], ahead[2])))
+        refused(OTHERS, change, calls=(guard.call(2, 510), guard.call(3, 650)))
+        guard.apply(change, calls=(guard.call(3, 650), guard.call(2, 510)))
+
+    def test_apply__call_of_a_kept_parameter_was_signed__reverts(self, guard, refused):
+        change = {2: 500, 3: 650}
+        refused(OTHERS, change, calls=(guard.call(2, 500), guard.call(3, 650)))
+        guard.apply(change)
+
+    def test_apply__policy_with_another_setter_since__reverts(self, guard):
+        message = guard.message(CHANGE)
+        guard.put(replace(guard.policy, setters=(guard.all_at_once,)))
+        with reverting(OTHERS):
+            guard.send("apply", message)
         guard.apply(CHANGE)
 
-    def test_apply__last_of_eight_allowed_calls__is_found(self, guard, refused):
-        address = str(guard.knobs.address)
-        others = tuple((address, bytes([index]) * 4) for index in range(7))
-        guard.put(replace(guard.policy, calls=(*others, (address, TURN))))
-        refused(FORBIDDEN, CHANGE, calls=(guard.call(3, 650, "other(uint256,uint256)"),))
-        guard.apply(CHANGE)
+    def test_apply__calls_of_another_market_were_signed__reverts(self, guard, refused):
+        guard.activate(ONE, replace(guard.policy, setters=(guard.all_at_once,)))
+        refused(OTHERS, CHANGE, market=ONE, calls=(guard.call(3, 650),))
+        guard.apply(CHANGE, market=ONE)
 
-    def test_apply__call_that_another_market_allows__reverts(self, guard, refused):
-        other = (str(guard.knobs.address), selector("other(uint256,uint256)"))
-        guard.activate(ONE, replace(guard.policy, calls=(other,)))
-        refused(FORBIDDEN, CHANGE, calls=(guard.call(3, 650, "other(uint256,uint256)"),))
-        guard.apply(CHANGE, market=ONE, calls=(guard.call(3, 650, "other(uint256,uint256)"),))
-
-    def test_apply__policy_without_calls__lets_nothing_through(self, guard, refused):
-        guard.put(replace(guard.policy, calls=()))
-        refused(FORBIDDEN, CHANGE)
-
-    def test_apply__eight_calls__are_made_in_their_order(self, guard):
-        guard.apply(CHANGE, calls=tuple(guard.call(3, to) for to in (1, 2, 3, 4, 5, 6, 7, 650)))
-        assert guard.knobs.knob(3) == 650
+    def test_announce__calls_are_judged_when_they_are_made(self, guard):
+        guard.limit({3: {"notice": 10}})
+        message = guard.message(CHANGE, calls=(), deadline=boa.env.timestamp + 10)
+        guard.send("announce", message)
+        boa.env.time_travel(seconds=10)
+        with reverting(OTHERS):
+            guard.send("apply", message)
 
 
 class TestReadBack:
-    @pytest.mark.parametrize("to", [None, 600, 651])
-    def test_apply__calls_do_not_bring_about_what_was_signed__revert(self, guard, refused, to):
-        refused(NOT_IN_PLACE, CHANGE, calls=() if to is None else (guard.call(3, to),))
+    def test_apply__setter_of_the_policy_moves_another_parameter__reverts(self, guard, refused):
+        first, second, third, _ = guard.policy.setters
+        guard.put(replace(guard.policy, setters=(first, second, third, turning(guard, 0, Value(3)))))
+        refused(rule(0, "moved untouched"), CHANGE)
+
+    def test_apply__setters_that_are_mixed_up__revert(self, guard, refused):
+        first, second, third, _ = guard.policy.setters
+        guard.put(replace(guard.policy, setters=(first, second, third, turning(guard, 2, Value(3)))))
+        refused(rule(2, "value not in place"), {2: 510, 3: 650})
+
+    @pytest.mark.parametrize("arguments", [(3, 600, Value(3)), (3, 651, Value(3))])
+    def test_apply__setter_takes_a_constant_for_the_value__reverts(self, guard, refused, arguments):
+        constant = Setter(str(guard.knobs.address), TURN, arguments)
+        guard.put(replace(guard.policy, setters=(*guard.policy.setters[:3], constant)))
+        refused(NOT_IN_PLACE, CHANGE)
 
     def test_apply__setter_clamps__reverts(self, guard, refused):
         guard.knobs.set_ceiling(520)
@@ -78,14 +187,15 @@ class TestReadBack:
         guard.knobs.set_side_effect(1)
         refused(rule(3, "moved untouched"), {2: 510})
 
-    def test_apply__calls_move_a_parameter_that_the_batch_does_not_name__revert(self, guard, refused):
-        refused(rule(0, "moved untouched"), CHANGE, calls=(guard.call(3, 650), guard.call(0, 101)))
-
-    def test_apply__calls_move_a_parameter_named_to_be_kept__revert(self, guard, refused):
-        refused(rule(1, "moved untouched"), {0: 110, 1: 100}, calls=(guard.call(0, 110), guard.call(1, 101)))
+    def test_apply__setter_moves_a_parameter_named_to_be_kept__reverts(self, guard, refused):
+        guard.knobs.set_side_effect(1)
+        refused(rule(3, "moved untouched"), {2: 510, 3: 600})
 
     def test_apply__untouched_parameter_moved_and_moved_back__is_allowed(self, guard):
-        guard.apply(CHANGE, calls=(guard.call(0, 101), guard.call(3, 650), guard.call(0, 100)))
+        for to in (101, 100):
+            guard.knobs.reenter(guard.knobs.address, guard.call(0, to)[1])
+        guard.apply(CHANGE)
+        assert [guard.knobs.outcomes(index).success for index in range(2)] == [True, True]
         assert guard.knobs.all_knobs() == [100, 100, 500, 650]
 
     def test_apply__setter_that_does_nothing__reverts(self, guard, refused):
@@ -108,22 +218,24 @@ class TestReadBack:
     def test_apply__append_only_setter__goes_forward(self, guard):
         target = load_target("append_only", 100)
         address = str(target.address)
-        policy = Policy(
+        policy = replace(
+            guard.policy,
             parameters=(Parameter(reversible=False),),
             positions=((0, 0),),
             reads=((address, selector("latest()")),),
-            calls=((address, selector("append(uint256)")),),
+            setters=(Setter(address, "append(uint256)", (Value(0),)),),
+            invariants=(),
         )
         guard.activate(ONE, policy)
-        guard.apply({0: 110}, market=ONE, calls=((address, target.append.prepare_calldata(110)),))
+        guard.apply({0: 110}, market=ONE)
         with reverting("append_only: not above the latest"):
-            guard.apply({0: 105}, market=ONE, calls=((address, target.append.prepare_calldata(105)),))
+            guard.apply({0: 105}, market=ONE)
         assert target.latest() == 110
 
 
 class TestFailure:
     def test_apply__setter_reverts__passes_its_reason_on_and_undoes_earlier_calls(self, guard, refused):
-        refused("knobs: refused", {2: 510, 3: 666}, calls=(guard.call(2, 510), guard.call(3, 666)))
+        refused("knobs: refused", {2: 510, 3: 666})
         assert guard.knobs.all_knobs() == list(INITIAL)
 
     def test_apply__setter_reverts_without_reason__says_so(self, guard, refused):
@@ -143,6 +255,17 @@ class TestFailure:
         guard.apply(CHANGE)
         assert guard.knobs.knob(3) == 650
 
+    def test_apply__setter_that_does_not_exist__reverts(self, guard, refused):
+        missing = Setter(str(guard.knobs.address), "no_such_setter(uint256)", (Value(3),))
+        guard.put(replace(guard.policy, setters=(*guard.policy.setters[:3], missing)))
+        refused("risk_steward: call failed", CHANGE)
+
+    def test_apply__setter_at_the_steward_itself__reverts(self, guard, refused):
+        """A policy can not have the steward call its own entry points: they are locked while it works."""
+        own = Setter(str(guard.steward.address), "pause(bytes32[])", (32, Value(3)))
+        guard.put(replace(guard.policy, setters=(*guard.policy.setters[:3], own)))
+        refused("risk_steward: call failed", CHANGE)
+
     def test_apply__getter_reverts__reverts(self, guard, refused):
         message = guard.message({2: 510})
         guard.knobs.set_broken(True, False)
@@ -154,45 +277,83 @@ class TestFailure:
 
 
 class TestAnswer:
-    """What a getter may answer."""
+    """What a getter may answer, both where parameters are its words in order and where they are not."""
 
     @pytest.fixture
     def read(self, guard):
-        """Activate a market with one parameter, read by a getter of the knobs."""
+        """Activate a market with parameters that are words of one getter of the knobs."""
 
-        def activate(signature, word=0):
-            read = (str(guard.knobs.address), selector(signature))
-            guard.activate(
-                ONE,
-                replace(guard.policy, parameters=(Parameter(),), positions=((0, word),), reads=(read,), invariants=()),
-            )
+        def activate(signature, *words):
+            address, positions = str(guard.knobs.address), tuple((0, word) for word in words)
+            setters = (Setter(address, TURN, tuple(Value(id_) for id_ in range(len(words)))),)
+            reads = {"positions": positions, "reads": ((address, selector(signature)),), "setters": setters}
+            guard.activate(ONE, replace(guard.policy, parameters=(Parameter(),) * len(words), invariants=(), **reads))
+            return guard.state(ONE).values
 
         return activate
 
-    def test_activate__answer_one_byte_too_short__reverts(self, read):
+    @pytest.mark.parametrize("words", [(0,), (0, 0)])
+    def test_activate__answer_one_byte_too_short__reverts(self, read, words):
         with reverting(GETTER):
-            read("one_byte_short()")
+            read("one_byte_short()", *words)
 
-    def test_activate__word_beyond_the_answer__reverts(self, read):
+    @pytest.mark.parametrize("words", [(4,), (3, 4), (0, 1, 2, 3, 4)])
+    def test_activate__word_beyond_the_answer__reverts(self, read, words):
         with reverting(GETTER):
-            read("all_knobs()", 4)
+            read("all_knobs()", *words)
 
-    def test_activate__last_word_of_the_answer__is_read(self, guard, read):
-        read("all_knobs()", 3)
-        assert guard.state(ONE).values == [600]
+    @pytest.mark.parametrize(
+        ("words", "values"),
+        [
+            ((0,), [100]),
+            ((3,), [600]),
+            ((0, 1, 2), [100, 100, 500]),
+            ((0, 1, 2, 3), [100, 100, 500, 600]),
+            ((3, 2, 1, 0), [600, 500, 100, 100]),
+            ((0, 1, 3, 2), [100, 100, 600, 500]),
+            ((0, 0), [100, 100]),
+            ((2, 3), [500, 600]),
+            ((0, 1, 2, 3, 0, 1, 2, 3), [100, 100, 500, 600] * 2),
+        ],
+    )
+    def test_activate__words_in_order_or_not__are_read_alike(self, read, words, values):
+        assert read("all_knobs()", *words) == values
 
-    def test_activate__answer_longer_than_can_be_read__gives_its_first_words(self, guard, read):
-        read("many_words()")
-        assert guard.state(ONE).values == [100]
+    @pytest.mark.parametrize(("words", "values"), [((0,), [100]), ((0, 1), [100, 0]), ((1, 0), [0, 100])])
+    def test_activate__answer_longer_than_can_be_read__gives_its_first_words(self, read, words, values):
+        assert read("many_words()", *words) == values
 
-    def test_activate__getter_reverts_with_a_reason_as_long_as_an_answer__reverts(self, guard, read):
+    @pytest.mark.parametrize("words", [(0,), (1,)])
+    def test_activate__getter_reverts_with_a_reason_as_long_as_an_answer__reverts(self, guard, read, words):
         guard.knobs.set_broken(True, False)
         with reverting(GETTER):
-            read("all_knobs()")
+            read("all_knobs()", *words)
 
-    def test_activate__no_such_getter__reverts(self, read):
+    @pytest.mark.parametrize("words", [(0,), (1,)])
+    def test_activate__no_such_getter__reverts(self, read, words):
         with reverting(GETTER):
-            read("no_such_getter()")
+            read("no_such_getter()", *words)
+
+    @pytest.mark.parametrize("count", range(1, 17))
+    def test_apply__any_number_of_parameters_in_order__reads_what_single_reads_tell(self, guard, wide, count):
+        """The layout in order takes a way of its own; the same parameters in two reads do not."""
+        target = wide.reads[0][0]
+        half = Setter(target, "turn_half(uint256,uint256[8])", (0, *(Value(min(id_, count - 1)) for id_ in range(8))))
+        rest = Setter(
+            target, "turn_half(uint256,uint256[8])", (8, *(Value(min(8 + id_, count - 1)) for id_ in range(8)))
+        )
+        setters = (half,) if count <= 8 else (half, rest)
+        policy = replace(wide, parameters=wide.parameters[:count], positions=wide.positions[:count], setters=setters)
+        two_reads = (*((0, word) for word in range(count - 1)), (1, count - 1))
+        split = replace(policy, reads=policy.reads * 2, positions=two_reads)
+        guard.activate(ONE, policy)
+        after = {id_: 101 + id_ for id_ in range(count)}
+        guard.apply(after, market=ONE)
+        assert guard.state(ONE).values == list(after.values())
+        in_order = guard.state(ONE).state_hash
+        guard.put(split, ONE)
+        assert guard.state(ONE).values == list(after.values())
+        assert guard.state(ONE).state_hash == in_order
 
 
 class TestReentry:
@@ -216,7 +377,7 @@ class TestReentry:
         """The lock: without it, one version could be made inside the making of another."""
         after = guard.message({2: 510, 3: 650}, sequence=2)
         inside = guard.message(CHANGE)
-        calls = [guard.steward.apply.prepare_calldata(item.words(), guard.sign(item)) for item in (inside, after)]
+        calls = [guard.steward.submit.prepare_calldata(*guard.submission("apply", item)) for item in (inside, after)]
         assert reenter(*((guard.steward.address, data) for data in calls)) == [(False, b"")] * 2
         assert (guard.state().sequence, guard.knobs.all_knobs()) == (1, [100, 100, 510, 600])
 
@@ -226,8 +387,8 @@ class TestReentry:
         back = guard.message({3: 600})
         ahead = guard.message({3: 700}, deadline=2**256 - 1)
         calls = (
-            guard.steward.rollback.prepare_calldata(back.words(), guard.sign(back, "Rollback")),
-            guard.steward.announce.prepare_calldata(ahead.words(), guard.sign(ahead)),
+            guard.steward.submit.prepare_calldata(*guard.submission("rollback", back)),
+            guard.steward.submit.prepare_calldata(*guard.submission("announce", ahead)),
         )
         assert reenter(*((guard.steward.address, data) for data in calls)) == [(False, b"")] * 2
         assert guard.steward.announced_at(guard.domain.digest(ahead)) == 0
@@ -241,14 +402,13 @@ class TestReentry:
         stored = guard.registry.store(guard.policy.limit({3: {"maximum": 2_000}}).blob())
         before = steward.policy_of(guard.market)
         outcomes = reenter(
-            (steward.address, steward.pause.prepare_calldata()),
+            (steward.address, steward.pause.prepare_calldata([guard.market])),
             (steward.address, steward.set_policy.prepare_calldata(guard.market, stored)),
             (steward.address, steward.rebase.prepare_calldata(guard.market)),
-            (steward.address, steward.set_quorum.prepare_calldata(1, [guard.signers[0].address])),
+            (steward.address, steward.retire.prepare_calldata(guard.market)),
         )
         assert outcomes == [(False, b"")] * 4
-        assert (steward.paused(), steward.policy_of(guard.market)) == (False, before)
-        assert guard.state().sequence == 1
+        assert (guard.state().status, steward.policy_of(guard.market), guard.state().sequence) == (1, before, 1)
 
     def test_apply__setter_turns_other_knobs_by_itself__reverts(self, guard, refused):
         guard.knobs.reenter(guard.knobs.address, guard.call(3, 601)[1])

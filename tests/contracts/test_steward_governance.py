@@ -2,15 +2,28 @@
 
 import boa
 import pytest
-from eth_abi import encode
 from reverts import all_storage, reverting
-from stewards import INITIAL
+from stewards import ACTIVE, INITIAL, PAUSED, RETIRED
 
-OTHER = b"other".ljust(32)
+OTHER, THIRD = b"other".ljust(32), b"third".ljust(32)
 NOBODY = "0x" + "00" * 20
 MISSING = "access_control: account is missing role"
-RANGE = "risk_steward: threshold out of range"
-ORDER = "risk_steward: signers not strictly ascending"
+NOT_THAT_STATUS = "risk_steward: market not in that status"
+MANY = "risk_steward: too many versions"
+
+
+def statuses(guard, *markets):
+    return [guard.state(market).status for market in markets]
+
+
+def set_sequence(guard, sequence):
+    """Pretend that the market has had so many versions; returns the slot of its word."""
+    steward = str(guard.steward.address)
+    policy = int(guard.steward.policy_of(guard.market), 16)
+    written = ((slot, word) for (address, slot), word in all_storage().items() if address == steward)
+    ((slot, word),) = ((slot, word) for slot, word in written if word % 2**160 == policy)
+    boa.env.set_storage(guard.steward.address, slot, word | sequence << 160)
+    return slot
 
 
 class TestDeploy:
@@ -31,16 +44,6 @@ class TestDeploy:
         with reverting("risk_steward: no registry"):
             deployers["risk_steward"].deploy(guard.governance, boa.env.generate_address())
 
-    def test_apply__before_there_are_signers__reverts(self, guard, deployers):
-        steward = deployers["risk_steward"].deploy(guard.governance, guard.registry.address)
-        steward.set_policy(OTHER, guard.steward.policy_of(guard.market), sender=guard.governance)
-        steward.activate(OTHER, sender=guard.governance)
-        state = steward.market_state(OTHER)
-        message = guard.message({3: 650}, market=OTHER, sequence=1, state_hash=state.state_hash)
-        with pytest.raises(boa.BoaError):
-            steward.apply(message.words(), [])
-        assert steward.market_state(OTHER) == state
-
 
 class TestRoles:
     @pytest.mark.parametrize("who", ["guardian", "signer", "stranger"])
@@ -52,16 +55,16 @@ class TestRoles:
         }
         steward, stored = guard.steward, guard.steward.policy_of(guard.market)
         guard.put(guard.policy, OTHER)
-        steward.pause(sender=guard.guardian)
+        steward.pause([guard.market], sender=guard.guardian)
         before = all_storage()
         for function, arguments in (
             (steward.set_policy, (guard.market, stored)),
-            (steward.set_quorum, (1, [guard.signers[0].address])),
             (steward.activate, (OTHER,)),
             (steward.rebase, (guard.market,)),
             (steward.retire, (guard.market,)),
             (steward.hand_on, (guard.knobs.address, b"")),
-            (steward.unpause, ()),
+            (steward.unpause, ([guard.market],)),
+            (steward.unpause, ([],)),
             (steward.grantRole, (steward.GUARDIAN_ROLE(), senders[who])),
         ):
             with reverting(MISSING):
@@ -72,57 +75,115 @@ class TestRoles:
     def test_pause__anyone_but_the_guardian__reverts(self, guard, who):
         senders = {"governance": guard.governance, "signer": guard.signers[0].address}
         with reverting(MISSING):
-            guard.steward.pause(sender=senders.get(who, boa.env.generate_address()))
-        assert not guard.steward.paused()
+            guard.steward.pause([guard.market], sender=senders.get(who, boa.env.generate_address()))
+        assert statuses(guard, guard.market) == [ACTIVE]
 
     def test_pause__guardian__is_undone_by_governance_only(self, guard):
-        guard.steward.pause(sender=guard.guardian)
-        event = guard.steward.get_logs()[-1]
-        assert (event.account, event.paused, guard.steward.paused()) == (guard.guardian, True, True)
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        assert statuses(guard, guard.market) == [PAUSED]
         with reverting(MISSING):
-            guard.steward.unpause(sender=guard.guardian)
-        guard.steward.unpause(sender=guard.governance)
-        assert not guard.steward.paused()
+            guard.steward.unpause([guard.market], sender=guard.guardian)
+        guard.steward.unpause([guard.market], sender=guard.governance)
+        assert statuses(guard, guard.market) == [ACTIVE]
 
     def test_revoke_role__guardian__can_pause_no_more(self, guard):
         guard.steward.revokeRole(guard.steward.GUARDIAN_ROLE(), guard.guardian, sender=guard.governance)
         with reverting(MISSING):
-            guard.steward.pause(sender=guard.guardian)
-
-    def test_set_quorum__while_paused__stays_paused(self, guard):
-        steward, signers = guard.steward, [signer.address for signer in guard.signers]
-        steward.pause(sender=guard.guardian)
-        steward.set_quorum(3, signers, sender=guard.governance)
-        assert steward.paused()
-        steward.unpause(sender=guard.governance)
-        assert steward.quorum() == (3, signers)
-        assert not steward.paused()
+            guard.steward.pause([guard.market], sender=guard.guardian)
 
 
-class TestQuorum:
-    def test_set_quorum__signers__are_told_by_view_event_and_code(self, guard):
-        signers = [signer.address for signer in guard.signers]
-        guard.steward.set_quorum(3, signers, sender=guard.governance)
-        event = guard.steward.get_logs()[-1]
-        assert (event.threshold, event.signers) == guard.steward.quorum() == (3, signers)
-        padded = [*signers, *[NOBODY] * 13]
-        assert boa.env.get_code(guard.steward.quorum_code()) == b"\0" + encode(["uint256", "address[16]"], [3, padded])
+class TestPause:
+    def test_pause__several_markets__leaves_all_others_alone(self, guard):
+        for market in (OTHER, THIRD):
+            guard.activate(market, guard.policy)
+        guard.steward.pause([guard.market, THIRD], sender=guard.guardian)
+        events = [(event.market, event.status, event.account) for event in guard.steward.get_logs()]
+        assert events == [(market, PAUSED, guard.guardian) for market in (guard.market, THIRD)]
+        assert statuses(guard, guard.market, OTHER, THIRD) == [PAUSED, ACTIVE, PAUSED]
+        guard.steward.unpause([THIRD], sender=guard.governance)
+        (event,) = guard.steward.get_logs()
+        assert (event.market, event.status, event.account) == (THIRD, ACTIVE, guard.governance)
+        assert statuses(guard, guard.market, OTHER, THIRD) == [PAUSED, ACTIVE, ACTIVE]
 
-    @pytest.mark.parametrize(("threshold", "count"), [(0, 3), (4, 3), (2**256 - 1, 3), (1, 0), (0, 0)])
-    def test_set_quorum__threshold_that_cannot_be_met_or_means_nothing__reverts(self, guard, threshold, count):
-        with reverting(RANGE):
-            guard.steward.set_quorum(
-                threshold, [signer.address for signer in guard.signers[:count]], sender=guard.governance
-            )
+    def test_pause__market_not_active__reverts_for_all_that_are_named(self, guard):
+        guard.put(guard.policy, OTHER)
+        guard.activate(THIRD, guard.policy)
+        before = all_storage()
+        for other in (OTHER, b"unknown".ljust(32), guard.market):
+            with reverting(NOT_THAT_STATUS):
+                guard.steward.pause([THIRD, guard.market, other], sender=guard.guardian)
+        assert all_storage() == before
+        guard.steward.pause([THIRD, guard.market], sender=guard.guardian)
+        with reverting(NOT_THAT_STATUS):
+            guard.steward.pause([guard.market], sender=guard.guardian)
 
-    @pytest.mark.parametrize("order", [(1, 0), (0, 0), (0, 2, 1)])
-    def test_set_quorum__signers_not_strictly_ascending__reverts(self, guard, order):
-        with reverting(ORDER):
-            guard.steward.set_quorum(1, [guard.signers[index].address for index in order], sender=guard.governance)
+    def test_unpause__market_not_paused__reverts_for_all_that_are_named(self, guard):
+        guard.put(guard.policy, OTHER)
+        guard.activate(THIRD, guard.policy)
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        for other in (OTHER, THIRD, guard.market):
+            with reverting(NOT_THAT_STATUS):
+                guard.steward.unpause([guard.market, other], sender=guard.governance)
+        assert statuses(guard, guard.market) == [PAUSED]
 
-    def test_set_quorum__zero_address__reverts(self, guard):
-        with reverting(ORDER):
-            guard.steward.set_quorum(1, [NOBODY, guard.signers[0].address], sender=guard.governance)
+    def test_pause__retired_market__stays_retired(self, guard):
+        guard.steward.retire(guard.market, sender=guard.governance)
+        with reverting(NOT_THAT_STATUS):
+            guard.steward.pause([guard.market], sender=guard.guardian)
+        with reverting(NOT_THAT_STATUS):
+            guard.steward.unpause([guard.market], sender=guard.governance)
+
+    def test_retire__paused_market__is_over_for_ever(self, guard):
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.steward.retire(guard.market, sender=guard.governance)
+        with reverting(NOT_THAT_STATUS):
+            guard.steward.unpause([guard.market], sender=guard.governance)
+
+    def test_pause__more_markets_than_it_takes__reverts_before_it_looks_at_any(self, guard):
+        markets = [bytes([index]) * 32 for index in range(33)]
+        with reverting(b""):
+            guard.steward.pause(markets, sender=guard.guardian)
+        with reverting(NOT_THAT_STATUS):
+            guard.steward.pause(markets[:32], sender=guard.guardian)
+
+    def test_rebase__paused_market__stays_paused(self, guard):
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.steward.rebase(guard.market, sender=guard.governance)
+        assert (guard.state().status, guard.state().sequence) == (PAUSED, 1)
+
+    def test_set_policy__paused_market__stays_paused(self, guard):
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.limit({3: {"max_step_up": 200}})
+        assert statuses(guard, guard.market) == [PAUSED]
+
+
+class TestWord:
+    """A market's status, versions and policy are one word of storage."""
+
+    TOP = 2**28 - 1
+
+    def test_market_state__largest_sequence_and_time__spill_into_nothing_else(self, guard):
+        word = set_sequence(guard, self.TOP - 1)
+        boa.env.timestamp = 2**32 - 1
+        guard.steward.rebase(guard.market, sender=guard.governance)
+        state = guard.state()
+        assert (state.status, state.sequence, state.applied_at) == (ACTIVE, self.TOP, 2**32 - 1)
+        assert state.policy == guard.steward.policy_of(guard.market)
+        assert state.good_hash == state.version_hash == state.state_hash
+        assert boa.env.get_storage(guard.steward.address, word) >> 254 == ACTIVE
+
+    def test_any__version_after_the_last_that_fits__reverts(self, guard, refused):
+        set_sequence(guard, self.TOP - 1)
+        guard.apply({3: 650})
+        refused(MANY, {3: 600}, "rollback")
+        refused(MANY, {2: 510})
+        with reverting(MANY):
+            guard.steward.rebase(guard.market, sender=guard.governance)
+
+    def test_rebase__time_after_the_last_that_fits__reverts(self, guard):
+        boa.env.timestamp = 2**32
+        with reverting("risk_steward: time out of range"):
+            guard.steward.rebase(guard.market, sender=guard.governance)
 
 
 class TestMarkets:
@@ -164,15 +225,17 @@ class TestMarkets:
     def test_retire__market__is_over_for_ever(self, guard):
         guard.activate(OTHER, guard.policy)
         guard.steward.retire(guard.market, sender=guard.governance)
-        assert guard.steward.get_logs()[-1].market == guard.market
-        assert (guard.state().status, guard.state(OTHER).status) == (2, 1)
+        (event,) = guard.steward.get_logs()
+        assert (event.market, event.status, event.account) == (guard.market, RETIRED, guard.governance)
+        assert statuses(guard, guard.market, OTHER) == [RETIRED, ACTIVE]
         with reverting("risk_steward: market already activated"):
             guard.steward.activate(guard.market, sender=guard.governance)
         for function in (guard.steward.rebase, guard.steward.retire):
             with reverting("risk_steward: market not active"):
                 function(guard.market, sender=guard.governance)
-        with reverting("risk_steward: market not active"):
-            guard.rollback({})
+        for kind in ("apply", "announce", "rollback"):
+            with reverting("risk_steward: market not active"):
+                guard.send(kind, guard.message({3: 650}))
         guard.apply({3: 650}, market=OTHER)
 
     def test_retire__market_not_active__reverts(self, guard):
@@ -199,10 +262,17 @@ class TestHandOn:
         with reverting("knobs: not the owner"):
             guard.steward.hand_on(guard.knobs.address, data, sender=guard.governance)
 
+    def test_hand_on__target_without_code__reverts(self, guard):
+        """A call to nobody would succeed, and look as if something had been handed on."""
+        for target in (boa.env.generate_address(), NOBODY):
+            with reverting("risk_steward: target is no contract"):
+                guard.steward.hand_on(target, b"", sender=guard.governance)
+
     def test_hand_on__own_entry_points__are_out_of_reach(self, guard):
         steward = guard.steward
         for data, reason in (
-            (steward.set_quorum.prepare_calldata(1, [guard.signers[0].address]), "risk_steward: call failed"),
+            (steward.rebase.prepare_calldata(guard.market), "risk_steward: call failed"),
+            (steward.pause.prepare_calldata([guard.market]), "risk_steward: call failed"),
             (steward.grantRole.prepare_calldata(steward.GUARDIAN_ROLE(), guard.governance), MISSING),
         ):
             with reverting(reason):
@@ -224,7 +294,7 @@ class TestTimelock:
     @pytest.fixture
     def change(self, guard):
         """A call that would let the last knob go further, as the timelock takes it."""
-        stored = guard.registry.store(guard.policy.limit({3: {"max_step_up": 300}}).blob())
+        stored = guard.store(guard.policy.limit({3: {"max_step_up": 300}}))
         data = guard.steward.set_policy.prepare_calldata(guard.market, stored)
         return stored, (guard.steward.address, 0, data, b"\0" * 32, b"\0" * 32)
 

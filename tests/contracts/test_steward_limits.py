@@ -2,31 +2,10 @@
 
 import boa
 import pytest
-from policies import Parameter, Policy, selector
 from reverts import rule
-from stewards import COOLDOWN, TURN, load_target
+from stewards import COOLDOWN, MINUTE, WIDE
 
-WIDE = b"wide".ljust(32)
 NARROW = {2: {"minimum": 450, "maximum": 550, "cooldown": 0}}
-
-
-@pytest.fixture
-def wide(guard):
-    """A market with sixteen parameters, all of them 100."""
-    target = load_target("wide", 100)
-    address = str(target.address)
-    policy = Policy(
-        parameters=(Parameter(cooldown=COOLDOWN),) * 16,
-        positions=tuple((0, word) for word in range(16)),
-        reads=((address, selector("all_values()")),),
-        calls=((address, TURN), (address, selector("turn_up(uint256)"))),
-    )
-    guard.activate(WIDE, policy)
-    return target, policy
-
-
-def turn(target, index, to):
-    return str(target.address), target.turn.prepare_calldata(index, to)
 
 
 class TestCorridor:
@@ -134,33 +113,64 @@ class TestCooldown:
         boa.env.time_travel(seconds=1)
         guard.apply({3: 700})
 
-    def test_apply__each_of_sixteen_parameters__has_a_cooldown_of_its_own(self, guard, wide, refused):
-        target, _ = wide
+    @pytest.mark.usefixtures("wide")
+    def test_apply__each_of_sixteen_parameters__has_a_cooldown_of_its_own(self, guard, refused):
         for index in range(16):
-            guard.apply({index: 110}, market=WIDE, calls=(turn(target, index, 110),))
-            boa.env.time_travel(seconds=1)
+            guard.apply({index: 110}, market=WIDE)
+            boa.env.time_travel(seconds=MINUTE)
         for index in range(16):
-            refused(rule(index, "cooldown not over"), {index: 120}, market=WIDE, calls=(turn(target, index, 120),))
-        boa.env.time_travel(seconds=COOLDOWN - 16)
+            refused(rule(index, "cooldown not over"), {index: 120}, market=WIDE)
+        boa.env.time_travel(seconds=COOLDOWN - 16 * MINUTE)
         for index in range(16):
             if index < 15:
-                later = index + 1
-                refused(rule(later, "cooldown not over"), {later: 120}, market=WIDE, calls=(turn(target, later, 120),))
-            guard.apply({index: 120}, market=WIDE, calls=(turn(target, index, 120),))
-            boa.env.time_travel(seconds=1)
-        assert target.all_values() == [120] * 16
+                refused(rule(index + 1, "cooldown not over"), {index + 1: 120}, market=WIDE)
+            guard.apply({index: 120}, market=WIDE)
+            boa.env.time_travel(seconds=MINUTE)
+        assert guard.state(WIDE).values == [120] * 16
 
-    def test_apply__all_sixteen_parameters_at_once__takes_one_message(self, guard, wide):
-        target, _ = wide
-        calls = ((str(target.address), target.turn_up.prepare_calldata(10)),)
-        guard.apply(dict.fromkeys(range(16), 110), market=WIDE, calls=calls)
-        assert target.all_values() == [110] * 16
+    @pytest.mark.usefixtures("wide")
+    def test_apply__all_sixteen_parameters_at_once__takes_one_message(self, guard):
+        guard.apply(dict.fromkeys(range(16), 110), market=WIDE)
+        assert guard.state(WIDE).values == [110] * 16
+
+
+class TestMinutes:
+    """What is remembered of a change is the minute that it ends in: a cooldown may last up to a minute longer."""
+
+    @pytest.mark.parametrize(("second", "over"), [(0, 0), (1, MINUTE), (2, MINUTE), (59, MINUTE), (60, MINUTE)])
+    def test_apply__changed_within_a_minute__cools_down_from_its_end(self, guard, refused, second, over):
+        start = boa.env.timestamp
+        boa.env.timestamp = start + second
+        guard.apply({3: 650})
+        boa.env.timestamp = start + over + COOLDOWN - 1
+        refused(rule(3, "cooldown not over"), {3: 700})
+        boa.env.timestamp += 1
+        guard.apply({3: 700})
+
+    def test_apply__no_cooldown__waits_for_the_end_of_the_minute_all_the_same(self, guard, refused):
+        guard.limit({3: {"cooldown": 0}})
+        boa.env.time_travel(seconds=1)
+        guard.apply({3: 650})
+        refused(rule(3, "cooldown not over"), {3: 700})
+        boa.env.time_travel(seconds=MINUTE - 2)
+        refused(rule(3, "cooldown not over"), {3: 700})
+        boa.env.time_travel(seconds=1)
+        guard.apply({3: 700})
+
+    def test_apply__longest_cooldown__ends(self, guard, refused):
+        longest = 366 * 86_400
+        guard.limit({3: {"cooldown": longest}})
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=longest - 1)
+        refused(rule(3, "cooldown not over"), {3: 700})
+        boa.env.time_travel(seconds=1)
+        guard.apply({3: 700})
 
 
 class TestIds:
     @pytest.mark.parametrize("id_", [4, 255, 2**256 - 1])
     def test_apply__unknown_id__reverts(self, refused, id_):
-        refused(rule(id_, "unknown"), [(id_, 1)], calls=())
+        refused(rule(id_, "unknown"), [(id_, 1)])
 
     @pytest.mark.parametrize("changes", [[(3, 610), (3, 700)], [(3, 610), (2, 510)], [(0, 105), (3, 610), (1, 105)]])
     def test_apply__ids_not_strictly_ascending__reverts(self, refused, changes):

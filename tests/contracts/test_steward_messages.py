@@ -5,34 +5,46 @@ import pytest
 from eth_abi import encode
 from eth_utils import keccak
 from reverts import reverting, rule
-from stewards import INITIAL
+from stewards import ACTIVE, INITIAL, PAUSED, memory
 
 CHANGE = {3: 650}
 OTHER = b"other".ljust(32)
-PAUSED = "risk_steward: paused"
-INACTIVE = "risk_steward: market not active"
+IS_PAUSED = "risk_steward: paused"
+IS_INACTIVE = "risk_steward: market not active"
 
 
 class TestMoment:
     def test_apply__paused__reverts_until_unpaused(self, guard, refused):
-        guard.steward.pause(sender=guard.guardian)
-        refused(PAUSED, CHANGE)
-        guard.steward.unpause(sender=guard.governance)
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        refused(IS_PAUSED, CHANGE)
+        guard.steward.unpause([guard.market], sender=guard.governance)
         guard.apply(CHANGE)
+
+    def test_apply__another_market_paused__is_no_obstacle(self, guard, refused):
+        guard.activate(OTHER, guard.policy)
+        guard.steward.pause([OTHER], sender=guard.guardian)
+        guard.apply(CHANGE)
+        refused(IS_PAUSED, {2: 510}, market=OTHER)
+
+    @pytest.mark.parametrize("action", [3, 2**255, 2**256 - 1])
+    def test_submit__unknown_action__reverts(self, guard, action):
+        _, message, signatures = guard.submission("apply", guard.message(CHANGE))
+        with reverting("risk_steward: unknown action"):
+            guard.steward.submit(action, message, signatures)
 
     @pytest.mark.parametrize("kind", ["apply", "announce", "rollback"])
     def test_any__unknown_market__reverts(self, refused, kind):
-        refused(INACTIVE, CHANGE, kind, market=OTHER, sequence=1, state_hash=b"\0" * 32)
+        refused(IS_INACTIVE, CHANGE, kind, market=OTHER, sequence=1, state_hash=b"\0" * 32)
 
     def test_apply__market_with_a_policy_but_not_activated__reverts(self, guard, refused):
         guard.put(guard.policy, OTHER)
-        refused(INACTIVE, CHANGE, market=OTHER)
+        refused(IS_INACTIVE, CHANGE, market=OTHER)
         guard.steward.activate(OTHER, sender=guard.governance)
         guard.apply(CHANGE, market=OTHER)
 
     def test_apply__retired_market__reverts(self, guard, refused):
         guard.steward.retire(guard.market, sender=guard.governance)
-        refused(INACTIVE, CHANGE)
+        refused(IS_INACTIVE, CHANGE)
 
     @pytest.mark.parametrize("kind", ["apply", "announce", "rollback"])
     def test_any__after_its_deadline__reverts(self, refused, kind):
@@ -81,23 +93,27 @@ class TestState:
 
 
 class TestRecord:
-    def test_apply__event__names_market_sequence_input_root_values_and_new_hash(self, guard):
+    def test_apply__event__names_market_sequence_input_root_and_all_values(self, guard):
         guard.apply(CHANGE)
-        event = guard.steward.get_logs()[-1]
+        (event,) = guard.steward.get_logs()
         assert type(event).__name__ == "Applied"
         assert (event.market, event.sequence, event.input_root) == (guard.market, 1, b"\x07" * 32)
-        assert (event.values, event.state_hash) == ([100, 100, 500, 650], guard.state().state_hash)
+        assert event.values == [100, 100, 500, 650]
 
     def test_market_state__after_a_change__tells_everything_in_one_call(self, guard):
+        before = guard.state()
+        boa.env.time_travel(seconds=10)
         guard.apply(CHANGE)
-        applied_at, applied_in = boa.env.timestamp, boa.env.evm.patch.block_number
+        applied_at = boa.env.timestamp
         boa.env.time_travel(seconds=60)
-        guard.steward.pause(sender=guard.guardian)
         state = guard.state()
-        assert (state.status, state.sequence, state.applied_at, state.paused) == (1, 1, applied_at, True)
-        assert state.values == [100, 100, 500, 650]
-        assert (state.good_sequence, state.good_in) == (0, applied_in)
+        assert (state.status, state.sequence, state.applied_at) == (ACTIVE, 1, applied_at)
+        assert (state.values, state.version_hash) == ([100, 100, 500, 650], state.state_hash)
+        assert (state.good_hash, state.good_at) == (before.state_hash, applied_at - 10)
         assert state.policy == guard.steward.policy_of(guard.market)
+        assert memory(state.states)[3] == (applied_at // 60 + 1, 0, 0)
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        assert guard.state() == state._replace(status=PAUSED)
 
     def test_market_state__no_policy__reverts(self, guard):
         with reverting("risk_steward: no policy"):
@@ -106,7 +122,7 @@ class TestRecord:
 
 def test_apply__everything_wrong_with_a_message__is_reported_in_order(guard):
     """A keeper's own guard names the same first reason."""
-    guard.steward.pause(sender=guard.guardian)
+    guard.steward.pause([guard.market], sender=guard.guardian)
     wrong = {"deadline": 0, "sequence": 9, "values": (0,), "state_hash": b"\x01" * 32}
 
     def expect(reason, signatures=()):
@@ -114,8 +130,8 @@ def test_apply__everything_wrong_with_a_message__is_reported_in_order(guard):
         with reverting(reason):
             guard.send("apply", message, list(signatures) or guard.sign(message)[:1])
 
-    expect(PAUSED)
-    guard.steward.unpause(sender=guard.governance)
+    expect(IS_PAUSED)
+    guard.steward.unpause([guard.market], sender=guard.governance)
     for field, reason in (
         ("deadline", "risk_steward: deadline passed"),
         ("sequence", "risk_steward: wrong sequence"),

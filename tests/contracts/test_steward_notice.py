@@ -3,6 +3,7 @@
 import boa
 import pytest
 from reverts import all_storage, reverting, rule
+from stewards import MINUTE
 
 NOTICE = 1_000
 TIGHTER, LOOSER = {3: 650}, {3: 550}
@@ -105,7 +106,7 @@ class TestWait:
 
     def test_apply__signers_replaced_since__need_to_sign_again(self, noticed, announced):
         signatures = noticed.sign(announced)
-        noticed.steward.set_quorum(1, [noticed.signers[2].address], sender=noticed.governance)
+        noticed.limit({3: {"notice": NOTICE}}, quorum=(1, (noticed.signers[2].address,)))
         boa.env.time_travel(seconds=NOTICE)
         with reverting("risk_steward: unknown signer"):
             noticed.send("apply", announced, signatures)
@@ -140,7 +141,7 @@ class TestAnnounce:
         noticed.send("announce", noticed.message(TIGHTER, deadline=deadline))
 
     def test_announce__paused__reverts(self, noticed, refused):
-        noticed.steward.pause(sender=noticed.guardian)
+        noticed.steward.pause([noticed.market], sender=noticed.guardian)
         refused("risk_steward: paused", TIGHTER, "announce", deadline=boa.env.timestamp + NOTICE)
 
     @pytest.mark.usefixtures("noticed")
@@ -163,15 +164,17 @@ class TestAnnounce:
         noticed.send("apply", message)
 
     def test_announce__drift_budget_that_is_back_before_the_deadline__is_no_obstacle(self, guard, refused):
-        window = 10_000
+        window = 12_000
         guard.limit({3: {"notice": NOTICE, "cooldown": 0, "drift_budget": 50, "drift_window": window}})
         start = boa.env.timestamp = (boa.env.timestamp // window + 1) * window
         guard.apply(LOOSER)
-        refused(rule(3, "drift budget spent"), {3: 600}, "announce", deadline=start + 2 * window - 1)
-        guard.send("announce", guard.message({3: 600}, deadline=start + 2 * window))
+        over = start + 2 * window - MINUTE + 1
+        refused(rule(3, "drift budget spent"), {3: 600}, "announce", deadline=over - 1)
+        guard.send("announce", guard.message({3: 600}, deadline=over))
 
-    def test_announce__deadline_at_the_end_of_time__is_allowed(self, noticed):
-        message = noticed.message(TIGHTER, deadline=2**256 - 1)
+    @pytest.mark.parametrize("deadline", [(2**26 - 1) * MINUTE, (2**26 - 1) * MINUTE + 1, 2**256 - 1])
+    def test_announce__deadline_at_the_end_of_time__is_allowed(self, noticed, deadline):
+        message = noticed.message(TIGHTER, deadline=deadline)
         noticed.send("announce", message)
         boa.env.time_travel(seconds=NOTICE)
         noticed.send("apply", message)

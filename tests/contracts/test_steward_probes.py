@@ -95,11 +95,21 @@ class TestBound:
     def test_apply__account_that_the_change_saves__does_not_count(self, guard, account):
         guard.apply({0: 95, 1: 100}, probes=(account(95),))
 
-    def test_apply__sixteen_probes__are_all_made(self, guard, account, refused):
-        probes = (*(account(1_000) for _ in range(15)), account(105))
+    def test_apply__eight_probes__are_all_made(self, guard, account, refused):
+        probes = (*(account(1_000) for _ in range(7)), account(105))
         refused(TOO_MANY, TIGHTER, probes=probes)
         refused(TOO_MANY, TIGHTER, probes=probes[::-1])
-        guard.apply(TIGHTER, probes=probes[:15])
+        guard.apply(TIGHTER, probes=probes[:7])
+
+    def test_apply__more_than_eight_probes__reverts(self, guard, account, refused):
+        probes = tuple(account(1_000) for _ in range(9))
+        refused(b"", TIGHTER, probes=probes)
+        guard.apply(TIGHTER, probes=probes[:8])
+
+    def test_apply__arguments_as_long_as_can_be__are_taken_and_longer_ones_revert(self, guard, account, refused):
+        arguments, threshold = account(1_000)
+        refused(b"", TIGHTER, probes=((arguments.ljust(289, b"\0"), threshold),))
+        guard.apply(TIGHTER, probes=((arguments.ljust(288, b"\0"), threshold),))
 
     def test_apply__no_probes__are_no_obstacle(self, guard):
         guard.apply(TIGHTER)
@@ -109,8 +119,9 @@ class TestBound:
         refused(TOO_MANY, {0: 100}, "rollback", probes=(account(95),))
         guard.rollback({0: 100}, probes=(account(95),), max_liquidatable=1)
 
-    def test_apply__values_not_in_place__is_said_before_any_probe(self, account, refused):
-        refused(rule(0, "value not in place"), TIGHTER, calls=(), probes=(account(0),))
+    def test_apply__values_not_in_place__is_said_before_any_probe(self, guard, account, refused):
+        guard.knobs.set_ceiling(105)
+        refused(rule(0, "value not in place"), TIGHTER, probes=(account(0),))
 
 
 class TestFailure:

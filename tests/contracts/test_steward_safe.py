@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import boa
 import pytest
-from policies import PROBATION
+from eth_abi import decode
+from policies import PROBATION, Setter, Value
 from reverts import all_storage, reverting, rule
 from safe import deploy_safe
 from stewards import INITIAL
@@ -28,6 +29,21 @@ class TestThroughTheSafe:
         guard.apply({0: 110, 1: 100, 3: 650})
         assert guard.knobs.all_knobs() == [110, 100, 500, 650]
         assert guard.state().sequence == 1
+
+    def test_apply__each_call__is_made_by_the_safe_and_is_what_was_signed(self, guard, safe):
+        """As without a Safe: neither who makes a call nor how is part of its hash."""
+        message = guard.message({2: 510, 3: 650})
+        guard.send("apply", message)
+        assert message.calls == (guard.call(2, 510), guard.call(3, 650))
+        assert [to for to, _ in guard.made()] == [str(safe.address)] * 2
+        executed = [decode(["address", "uint256", "bytes", "uint8"], data[4:]) for _, data in guard.made()]
+        assert executed == [(target.lower(), 0, data, 0) for target, data in message.calls]
+
+    def test_apply__setter_of_several_parameters__goes_through_the_safe(self, guard, safe):
+        policy = replace(guard.policy, executor=str(safe.address), setters=(guard.all_at_once,))
+        guard.put(policy)
+        guard.apply({2: 510, 3: 650})
+        assert guard.knobs.all_knobs() == [100, 100, 510, 650]
 
     def test_rollback__owner_is_the_safe__restores(self, guard):
         guard.apply(CHANGE)
@@ -54,12 +70,13 @@ class TestThroughTheSafe:
         guard.knobs.set_ceiling(620)
         refused(rule(3, "value not in place"), CHANGE)
 
-    def test_apply__call_that_the_policy_does_not_have__reverts(self, guard, refused):
-        refused("risk_steward: call not allowed", CHANGE, calls=(guard.call(3, 650, "other(uint256,uint256)"),))
+    def test_apply__other_calls_than_signed__reverts(self, guard, refused):
+        foreign = guard.call(3, 650, "other(uint256,uint256)")
+        refused("risk_steward: other calls than signed", CHANGE, calls=(foreign,))
 
     def test_apply__setter_calls_back__has_no_effect(self, guard):
         inside = guard.message(CHANGE)
-        data = guard.steward.apply.prepare_calldata(inside.words(), guard.sign(inside))
+        data = guard.steward.submit.prepare_calldata(*guard.submission("apply", inside))
         guard.knobs.reenter(guard.steward.address, data)
         guard.apply({2: 510})
         assert tuple(guard.knobs.outcomes(0)) == (False, b"")
@@ -79,9 +96,10 @@ def test_apply__policy_without_executor__is_refused_by_the_protocol(guard, refus
     refused("knobs: not the owner", CHANGE)
 
 
-def test_store__call_to_the_safe_itself__reverts(guard, safe):
-    call = (str(safe.address), safe.proxy.enableModule.prepare_calldata(guard.guardian)[:4])
-    policy = replace(guard.policy, executor=str(safe.address), calls=(call,))
+def test_store__setter_at_the_safe_itself__reverts(guard, safe):
+    own = Setter(str(safe.address), "enableModule(address)", (Value(3),))
+    setters = (*guard.policy.setters[:3], own)
+    policy = replace(guard.policy, executor=str(safe.address), setters=setters)
     with reverting("policy_registry: target is the executor"):
         guard.registry.store(policy.blob())
 

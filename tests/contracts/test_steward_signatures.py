@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import boa
 import pytest
-from attestations import CURVE_ORDER, Message, high_s, make_signers
+from attestations import CURVE_ORDER, LARGEST_S, Message, compact, made_for_s, make_signers
 from reverts import reverting
 from stewards import make_guard
 
@@ -13,13 +13,16 @@ FEW = "risk_steward: too few signatures"
 ORDER = "risk_steward: signers not strictly ascending"
 UNKNOWN = "risk_steward: unknown signer"
 INVALID = "ecdsa: invalid signature"
+HIGH_S = "ecdsa: invalid signature `s` value"
+# A compact signature has 255 bits for s.
+PARITY = 2**255
 OTHER = {
     "market": b"\x01" * 32,
     "sequence": 2,
     "state_hash": b"\x01" * 32,
     "ids": (2,),
     "values": (651,),
-    "calls": (),
+    "calls": (("0x" + "11" * 20, b"\x01"),),
     "model_hash": b"\x01" * 32,
     "input_root": b"\x01" * 32,
     "probes": ((b"\x01", 0),),
@@ -78,14 +81,14 @@ class TestQuorum:
 
     def test_apply__one_of_one__is_a_configuration(self, guard, refused):
         first, second, _ = guard.signers
-        guard.steward.set_quorum(1, [first.address], sender=guard.governance)
+        guard.limit({}, quorum=(1, (first.address,)))
         message = guard.message(CHANGE)
         refused(UNKNOWN, CHANGE, signatures=guard.domain.sign(message, [second]))
         guard.send("apply", message, guard.domain.sign(message, [first]))
 
     def test_apply__sixteen_of_sixteen__succeeds(self, guard):
         signers = make_signers(16)
-        guard.steward.set_quorum(16, [signer.address for signer in signers], sender=guard.governance)
+        guard.limit({}, quorum=(16, tuple(signer.address for signer in signers)))
         message = guard.message(CHANGE)
         with reverting(FEW):
             guard.send("apply", message, guard.domain.sign(message, signers[:15]))
@@ -93,9 +96,26 @@ class TestQuorum:
 
     def test_apply__signed_by_signers_replaced_since__reverts(self, guard, signed, refused):
         _, second, third = guard.signers
-        guard.steward.set_quorum(2, [second.address, third.address], sender=guard.governance)
+        guard.limit({}, quorum=(2, (second.address, third.address)))
         refused(UNKNOWN, CHANGE, signatures=signed[1][:2])
         guard.send("apply", signed[0], signed[1][1:])
+
+    def test_apply__more_signatures_than_it_takes__reverts(self, guard, refused):
+        signers = make_signers(16)
+        guard.limit({}, quorum=(1, tuple(signer.address for signer in signers)))
+        signatures = guard.domain.sign(guard.message(CHANGE), signers)
+        refused(b"", CHANGE, signatures=[*signatures, signatures[-1]])
+        guard.send("apply", guard.message(CHANGE), signatures)
+
+    def test_apply__each_market__has_signers_of_its_own(self, guard, refused):
+        market = b"other".ljust(32)
+        others = tuple(account for account in make_signers(7) if account not in guard.signers)
+        guard.activate(market, replace(guard.policy, quorum=(3, tuple(signer.address for signer in others))))
+        message = guard.message(CHANGE, market=market)
+        refused(UNKNOWN, CHANGE, market=market, signatures=guard.domain.sign(message, guard.signers))
+        refused(FEW, CHANGE, market=market, signatures=guard.domain.sign(message, others[:2]))
+        refused(UNKNOWN, CHANGE, signatures=guard.domain.sign(guard.message(CHANGE), others[:2]))
+        guard.send("apply", message, guard.domain.sign(message, others[1:]))
 
     def test_apply__sent_by_anyone__counts_for_what_was_signed(self, guard, signed):
         with boa.env.prank(boa.env.generate_address()):
@@ -110,23 +130,43 @@ class TestQuorum:
 
 
 class TestSignature:
-    def test_apply__high_s__reverts(self, signed, refused):
-        _, (first, second, _) = signed
-        refused("ecdsa: invalid signature `s` value", CHANGE, signatures=[high_s(first), second])
-        refused("ecdsa: invalid signature `s` value", CHANGE, signatures=[first, high_s(second)])
+    @pytest.mark.parametrize("s", [LARGEST_S, LARGEST_S - 1, CURVE_ORDER - PARITY + 1])
+    def test_apply__other_signature_of_the_same_key__reverts_for_its_high_s(self, guard, refused, s):
+        """The few whose complement has room in 255 bits: a key is made for one of them."""
+        message = guard.message(CHANGE)
+        signer, low, high = made_for_s(guard.domain.digest(message), s)
+        assert LARGEST_S < high[1] % PARITY == CURVE_ORDER - s
+        guard.limit({}, quorum=(1, (signer.address,)))
+        refused(HIGH_S, CHANGE, signatures=[high])
+        guard.send("apply", message, [low])
 
-    @pytest.mark.parametrize("v", [0, 1, 26, 29, 2**256 - 1])
-    def test_apply__impossible_v__reverts(self, signed, refused, v):
-        _, (first, second, _) = signed
-        refused(INVALID, CHANGE, signatures=[first, (v, *second[1:])])
+    def test_apply__other_signature_of_an_ordinary_key__has_no_room_for_its_s(self, signed, refused):
+        """Its highest bit is taken for the parity, and what remains is of nobody known."""
+        _, (first, (r, vs), _) = signed
+        complement = compact(28 - (vs >> 255), r, CURVE_ORDER - vs % PARITY)[1]
+        for other in (complement % 2**256, complement ^ PARITY):
+            refused(UNKNOWN, CHANGE, signatures=[first, (r, other % 2**256)])
 
-    def test_apply__other_v__recovers_a_stranger(self, signed, refused):
+    @pytest.mark.parametrize("s", [LARGEST_S + 1, PARITY - 1])
+    @pytest.mark.parametrize("parity", [0, PARITY])
+    def test_apply__any_high_s__reverts_wherever_it_stands(self, signed, refused, s, parity):
         _, (first, second, _) = signed
-        refused(UNKNOWN, CHANGE, signatures=[first, (55 - second[0], *second[1:])])
+        refused(HIGH_S, CHANGE, signatures=[(first[0], parity | s), second])
+        refused(HIGH_S, CHANGE, signatures=[first, (second[0], parity | s)])
+
+    @pytest.mark.parametrize("s", [LARGEST_S, 1])
+    def test_apply__lowest_and_highest_low_s__recover_a_stranger(self, signed, refused, s):
+        _, (first, second, _) = signed
+        refused(UNKNOWN, CHANGE, signatures=[first, (second[0], s)])
+
+    def test_apply__other_parity__recovers_a_stranger(self, signed, refused):
+        _, (first, (r, vs), _) = signed
+        refused(UNKNOWN, CHANGE, signatures=[first, (r, vs ^ PARITY)])
 
     @pytest.mark.parametrize(("r", "s"), [(0, 1), (1, 0), (CURVE_ORDER, 1), (0, 0)])
-    def test_apply__no_point_of_the_curve__reverts(self, signed, refused, r, s):
-        refused(INVALID, CHANGE, signatures=[signed[1][0], (27, r, s)])
+    @pytest.mark.parametrize("parity", [0, PARITY])
+    def test_apply__no_point_of_the_curve__reverts(self, signed, refused, r, s, parity):
+        refused(INVALID, CHANGE, signatures=[signed[1][0], (r, parity | s)])
 
 
 class TestBinding:
@@ -154,11 +194,6 @@ class TestBinding:
         with reverting(UNKNOWN):
             guard.send(kind, message, guard.sign(message, signed_as))
 
-    def test_apply__calls_that_were_not_signed__revert_in_any_order(self, guard, refused):
-        calls = (guard.call(2, 510), guard.call(3, 650))
-        signatures = guard.sign(guard.message({2: 510, 3: 650}, calls=calls[::-1]))
-        refused(UNKNOWN, {2: 510, 3: 650}, calls=calls, signatures=signatures)
-
     def test_apply__same_message_twice__reverts(self, guard, signed):
         message, signatures = signed
         guard.send("apply", message, signatures)
@@ -172,6 +207,7 @@ class TestBinding:
 
     def test_apply__at_a_second_steward_of_the_same_protocol__needs_new_signatures(self, guard, signed, deployers):
         twin = make_guard(deployers, guard.signers, guard.governance)
+        assert twin.state().values == guard.state().values
         with reverting(UNKNOWN):
             twin.send("apply", twin.message(CHANGE), signed[1])
         twin.apply(CHANGE)

@@ -18,6 +18,11 @@ ADDRESSES = tuple(Account.from_key(key).address for key in KEYS)
 STRANGER = "0x" + "77" * 20
 
 
+def ascending(*addresses: str) -> list[str]:
+    """Return addresses in the order that the steward keeps them in."""
+    return sorted(addresses, key=lambda one: int(one, 16))
+
+
 @dataclass(frozen=True, slots=True)
 class Bare:
     """A development chain and its deployer, account 0."""

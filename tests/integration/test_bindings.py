@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import tune
+from pydantic import SecretStr
 from vyper.compiler import compile_code
 from web3 import HTTPProvider, Web3
 
 import chain.accounts
 from chain.accounts import health_calls, liquidatable, read_accounts
-from chain.anvil import anvil
+from chain.anvil import CHAIN_ID, KEYS, anvil
+from chain.attestation import attach
+from chain.deploy import Deployer, Steps
+from chain.market import bind as bind_market
+from chain.progress import Progress
 from chain.protocol import BindingError, BoundProtocol
+from chain.rollout import Charge, Roles, put_up_steward
 from chain.rpc import Rpc, RpcError, head, read
+from chain.signer import LocalSigner
+from config.deployment import Limits, MarketContracts, Policies
 from config.load import load_protocol
+from keeper.messages import Change
+from keeper.submit import message_of
 
 pytestmark = pytest.mark.integration
 
 TARGETS = Path(__file__).parent / "targets"
 ASSET = "0x" + "a5" * 32
 RAY, WAD, DOLLAR = 10**27, 10**18, 10**6
-KEYS = {"vaults": {"asset": ASSET, "is_put": True}, "positions": {"board": 7}}
+MARKET_KEYS = {"vaults": {"asset": ASSET, "is_put": True}, "positions": {"board": 7}}
 
 
 @dataclass(frozen=True)
@@ -98,12 +109,12 @@ def bind(world, tmp_path):
         (tmp_path / "mine.toml").write_text(text)
         contracts = {"vaults": {"pool": world.vaults.address, "controller": world.positions.address}}
         contracts["positions"] = {"market": world.positions.address}
-        return BoundProtocol(load_protocol("mine.toml", tmp_path / "keeper.toml"), contracts[name], KEYS[name])
+        return BoundProtocol(load_protocol("mine.toml", tmp_path / "keeper.toml"), contracts[name], MARKET_KEYS[name])
 
     return bind
 
 
-async def values(bound, rpc):
+async def live(bound, rpc):
     return bound.values(await read(rpc, bound.reads(), await head(rpc)))
 
 
@@ -113,39 +124,73 @@ async def values(bound, rpc):
 async def test_binding__struct_under_a_hashed_key__is_written_and_read_back(world, rpc, bind):
     vaults = bind("vaults")
     world.send_calls(vaults.setter_calls((RAY * 3 // 4, 2 * WAD), [0]))
-    assert await values(vaults, rpc) == (RAY * 3 // 4, 2 * WAD)
+    assert await live(vaults, rpc) == (RAY * 3 // 4, 2 * WAD)
     product = Web3.keccak(bytes.fromhex(ASSET[2:]) + (1).to_bytes(32))
     assert world.vaults.functions.shocks(product).call() == (RAY * 3 // 4, 2 * WAD)
     puts = BoundProtocol(vaults.binding, vaults.contracts, vaults.keys | {"is_put": False})
-    assert await values(puts, rpc) == (0, 0)
+    assert await live(puts, rpc) == (0, 0)
 
 
 async def test_binding__setter_of_one_of_many__writes_that_one_alone(world, rpc, bind):
     positions = bind("positions")
-    assert await values(positions, rpc) == (100, 20, 30)
+    assert await live(positions, rpc) == (100, 20, 30)
     world.send_calls(positions.setter_calls((100, 21, 30), [1]))
-    assert await values(positions, rpc) == (100, 21, 30)
+    assert await live(positions, rpc) == (100, 21, 30)
 
 
 async def test_binding__list_of_values__is_read_in_one_call(rpc, bind):
     positions = bind("positions")
     assert len(positions.reads()) == 1
-    assert await values(positions, rpc) == (100, 20, 30)
+    assert await live(positions, rpc) == (100, 20, 30)
     assert rpc.trips == 2
 
 
 async def test_binding__word_past_the_answer__is_a_binding_error(rpc, bind):
     with pytest.raises(BindingError, match="third: the answer has 160 bytes, word 5 was asked for"):
-        await values(bind("positions", ("word = 4", "word = 5")), rpc)
+        await live(bind("positions", ("word = 4", "word = 5")), rpc)
 
 
-async def test_binding__allowed_calls__are_how_every_setter_call_begins(bind):
-    positions = bind("positions")
-    calls = [(to, bytes.fromhex(data[2:])) for to, data in positions.setter_calls((1, 2, 3), range(3))]
-    allowed = positions.allowed_calls()
-    assert [next(one for one in allowed if one[0] == to and data.startswith(one[1])) for to, data in calls] == [
-        *allowed[:3]
-    ]
+@pytest.mark.parametrize(("name", "values"), [("vaults", (RAY * 3 // 4, 2 * WAD)), ("positions", (7, 8, 9))])
+async def test_binding__setter_words_filled_with_values__are_calls_that_the_protocol_obeys(
+    world, rpc, bind, name, values
+):
+    bound = bind(name)
+    for target, selector, words in bound.setter_words():
+        filled = [number if index is None else values[index] for index, number in words]
+        data = selector + b"".join(number.to_bytes(32) for number in filled)
+        world.send_calls([(target, "0x" + data.hex())])
+    assert await live(bound, rpc) == values
+
+
+@pytest.fixture
+def guard(world, bind):
+    """Put a steward over the positions, the first two of whose parameters move together."""
+    grouped = [(f'name = "{name}"', f'name = "{name}"\ngroup = "pair"') for name in ("growth", "second")]
+    bound = bind("positions", *grouped)
+    limits = Limits(minimum=1, maximum=1_000, max_step_up=9, max_step_down=9, cooldown_seconds=0)
+    names = [parameter.name for parameter in bound.binding.parameters]
+    policies = Policies(probation_seconds=60, limits=dict.fromkeys(names, limits))
+    deployer = Deployer.connect(world.url, SecretStr(KEYS[0]), CHAIN_ID, lambda _: None)
+    charge = Charge("P", MarketContracts(contracts=bound.contracts, keys=bound.keys), bound.binding, policies)
+    roles = Roles.held_by(deployer.address, {"P": policies})
+    return put_up_steward(Steps(deployer, Progress()), [charge], roles, trial=False), bound.binding
+
+
+@pytest.mark.parametrize("changes", [{0: 105, 1: 21}, {0: 105, 1: 20}, {0: 100, 1: 21}, {2: 31}])
+async def test_steward__parameters_with_a_setter_each__makes_the_calls_that_the_keeper_signs(
+    world, rpc, guard, changes
+):
+    deployment, binding = guard
+    market = bind_market("P", deployment, binding, rpc)
+    state = await market.state(await head(rpc))
+    pairs = tuple(Change(index, value) for index, value in changes.items())
+    fields = {"market": "P", "sequence": 1, "state_hash": state.state_hash, "current": state.values}
+    proposal = replace(tune(), **fields, changes=pairs, deadline=state.block.timestamp + 600)
+    signed = message_of(proposal, market, (), 0)
+    digest = signed.digest("apply", market.steward, CHAIN_ID)
+    data = attach(signed.calldata("apply"), [LocalSigner(SecretStr(KEYS[0])).attest(digest)])
+    world.send_calls([(market.steward, data)])
+    assert await live(market.protocol, rpc) == proposal.values
 
 
 async def test_binding__price_and_limit__are_read_from_the_chain(rpc, bind):

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
-from trials import RISKY_DEPOSIT, SECRETS, SPOT, at_head, closed_port, http_server
+from trials import MARKET, RISKY_DEPOSIT, SECRETS, SPOT, at_head, closed_port, http_server
 
 from chain import rpc as rpc_module
 from chain.anvil import CHAIN_ID
 from chain.protocol import BindingError
 from chain.rpc import Refused, Rpc, RpcError, Unreachable, WrongChain, block_at, head, require_chain
+from chain.steward import market_id
 from config.abi import Named
 
 pytestmark = pytest.mark.integration
@@ -119,6 +120,19 @@ async def test_state__market_without_policies__is_refused_with_the_stewards_word
     unknown = replace(trial.bound(rpc), name="NDX")
     with pytest.raises(Refused, match="risk_steward: no policy"):
         await unknown.state(await head(rpc))
+
+
+async def test_state__market_that_governance_retired__is_a_binding_error(trial, rpc):
+    trial.govern("retire", market_id(MARKET))
+    with pytest.raises(BindingError, match="SPX: the steward has no active market of that name"):
+        await at_head(rpc, trial)
+
+
+async def test_state__market_that_the_guardian_paused__says_so_until_governance_lifts_it(trial, rpc):
+    trial.pause()
+    assert (await at_head(rpc, trial)).paused
+    trial.unpause()
+    assert not (await at_head(rpc, trial)).paused
 
 
 async def test_require_chain__other_chain__names_both(rpc):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import pytest
 from aiohttp import ClientSession, web
 from eth_abi import encode
 from eth_utils import to_checksum_address
-from setups import ADDRESSES, STRANGER, settings_file, trial_of
+from setups import ADDRESSES, STRANGER, ascending, settings_file, trial_of
 from third_party import Package
 from trials import MARKET, closed_port, http_server
 from web3.logs import DISCARD
@@ -34,7 +35,7 @@ pytest_plugins = ["chains", "bare_chains"]
 BINDING = (PACKAGE / "protocols" / "options_market.toml").read_text()
 PROTOCOL = load_protocol("options_market", DEFAULT_SETTINGS)
 POLICIES = load_policies(PROTOCOL)
-SIGNERS = tuple(sorted(ADDRESSES[1:3], key=lambda one: int(one, 16)))
+SIGNERS = tuple(ascending(*ADDRESSES[1:3]))
 ROLES = Roles(SIGNERS, 1, (ADDRESSES[2],), (ADDRESSES[3],), POLICIES.timelock_delay_seconds)
 KEY = KEYS[1]
 
@@ -163,7 +164,8 @@ def test_examine__our_code_changed_by_a_byte__fails_and_believes_no_answer_of_it
     failure = only_failure(report)
     assert (failure.subject, failure.check) == (name, f"code is that of {source}.vy")
     assert failure.detail.endswith("the code differs from byte 100 on")
-    assert not any(finding.subject in {"quorum", "keys"} for finding in report.findings)
+    believed = {"signers are as recorded", "own keys sign", "the steward takes changes", "decisions of governance wait"}
+    assert not believed & {finding.check for finding in report.findings}
 
 
 def test_examine__steward_with_another_registry_in_its_code__fails(bare, world, checked):
@@ -277,15 +279,35 @@ def test_examine__guardian_or_proposer_changed__is_noted_and_passes(govern, worl
     assert all(STRANGER in detail for detail in notes.values())
 
 
-def test_examine__signers_changed__fails_until_the_file_says_the_same(govern, world, checked):
-    govern(world["steward"], "set_quorum", 2, list(SIGNERS))
-    failures = checked(own=ADDRESSES[1:3]).failures
-    assert [failure.check for failure in failures] == ["signers are as recorded"]
-    assert checked(own=ADDRESSES[1:3], threshold=2).ok
+def test_examine__signers_changed__fails_until_the_file_says_the_same(bare, deployed, world, govern, checked):
+    signers = ascending(ADDRESSES[1], ADDRESSES[3])
+    put_policy(bare, deployed, world, govern, quorum=(2, signers))
+    failure = only_failure(checked(own=signers))
+    assert (failure.check, failure.subject) == ("signers are as recorded", MARKET)
+    keys = json.loads("{" + re.search(r"write (.*) into the deployment file", failure.remedy)[1] + "}")
+    assert keys == {"signers": signers, "threshold": 2}
+    assert checked(own=signers, **keys).ok
 
 
-def test_examine__fewer_keys_than_signatures__fails(govern, world, checked):
-    govern(world["steward"], "set_quorum", 2, list(SIGNERS))
+def test_examine__threshold_alone_changed__fails_as_well(bare, deployed, world, govern, checked):
+    put_policy(bare, deployed, world, govern, quorum=(2, SIGNERS))
+    failure = only_failure(checked(own=SIGNERS))
+    assert failure.detail == f"2 of {', '.join(SIGNERS)} on chain, 1 of {', '.join(SIGNERS)} there"
+
+
+def test_examine__signers_of_the_file_in_lower_case__are_the_same(deployed, checked):
+    assert checked(signers=[signer.lower() for signer in deployed.signers]).ok
+
+
+def test_examine__key_that_was_rotated_out__is_no_signer(bare, deployed, world, govern, checked):
+    put_policy(bare, deployed, world, govern, quorum=(1, [ADDRESSES[3]]))
+    failures = {one.check: one for one in checked(signers=[ADDRESSES[3]]).failures}
+    assert set(failures) == {"own keys sign", "own keys are enough"}
+    assert failures["own keys sign"].detail == f"{ADDRESSES[1]} is no signer"
+
+
+def test_examine__fewer_keys_than_signatures__fails(bare, deployed, world, govern, checked):
+    put_policy(bare, deployed, world, govern, quorum=(2, SIGNERS))
     failure = only_failure(checked(threshold=2))
     assert (failure.check, failure.detail) == ("own keys are enough", "1 of 2 signatures")
     assert failure.remedy == "configure the keys of 1 more signers"
@@ -340,7 +362,11 @@ def test_examine__words_of_two_parameters_exchanged__both_differ_from_the_policy
 
 BINDING_DIFFERS = {
     "group": ('group = "liquidation"', 'group = "shocks"', "group is stored as"),
-    "tightening": ('tightening = "up"', 'tightening = "down"', "spot_shock_up: tightening is stored as up, not down"),
+    "tightening": (
+        'tightening = "up"\ngetter = { function = "parameters()", word = 5',
+        'tightening = "down"\ngetter = { function = "parameters()", word = 5',
+        "liquidation_penalty: tightening is stored as up, not down",
+    ),
     "reversible": (
         'unit = "bps"',
         'unit = "bps"\nreversible = false',
@@ -352,7 +378,12 @@ BINDING_DIFFERS = {
         "does not hold",
     ),
     "health": ("liquidatable_after_ramp(address)", "health(address)", "health is probed by"),
-    "calls": ("end_auction(address)", "start_auction(address)", "which no call of the binding begins with"),
+    "setter": ("set_parameters(uint256[6])", "set_all(uint256[6])", "which the binding does not"),
+    "arguments": (
+        '[[\n  "$spot_shock_up",\n  "$spot_shock_down"',
+        '[[\n  "$spot_shock_down",\n  "$spot_shock_up"',
+        "($1, $0, $2",
+    ),
 }
 
 
@@ -367,8 +398,9 @@ def test_examine__binding_is_not_the_policys__names_the_difference_and_the_line(
 def put_policy(bare, deployed, world, govern, **changes):
     """Store another policy and let governance put it into force."""
     charge = Charge(MARKET, deployed.markets[MARKET], PROTOCOL, POLICIES)
-    limits = dict(POLICIES.limits) | changes.pop("limits", {})
-    policy = Policy.of(charge.bound, POLICIES.model_copy(update={"limits": limits}), changes.pop("executor", None))
+    limits = dict(POLICIES.limits) | changes.get("limits", {})
+    policies = POLICIES.model_copy(update={"limits": limits})
+    policy = Policy.of(charge.bound, policies, *changes.get("quorum", (1, SIGNERS)), changes.get("executor"))
     receipt = bare.deployer.send(world["registry"], "store", policy.blob())
     stored = world["registry"].events.PolicyStored().process_receipt(receipt)[0]["args"]["policy"]
     govern(world["steward"], "set_policy", market_id(MARKET), stored)
@@ -400,7 +432,7 @@ def test_examine__market_retired__fails(govern, world, checked):
 
 
 def test_examine__paused__is_noted_and_passes(bare, world, checked):
-    bare.act(ADDRESSES[2], world["steward"], "pause")
+    bare.act(ADDRESSES[2], world["steward"], "pause", [market_id(MARKET)])
     report = checked()
     assert report.ok
     assert next(one for one in report.findings if one.verdict is Verdict.NOTE).detail.startswith("paused")

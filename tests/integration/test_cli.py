@@ -101,7 +101,7 @@ def test_once__tightening_that_needs_notice__is_announced_and_exits_0(command, c
 
 
 def test_once__refused__exits_3_with_the_reason(command, config, trial):
-    trial.deployer.send(trial.steward, "pause")
+    trial.pause()
     ended = command("once", "-c", config, "--json", key=KEY)
     assert ended.code == EXIT_REFUSED
     assert json.loads(ended.out)["reason"] == "PAUSED"

@@ -65,7 +65,9 @@ def test_once__number_that_is_no_key__exits_2_without_showing_it(command, config
 @pytest.mark.parametrize("name", ["once", "run", "rollback"])
 def test_any_command__key_that_is_no_signer__exits_2_and_sends_nothing(command, config, trial, name):
     ended = command(name, "-c", config, key=STRANGER)
-    assert refused(ended, f"{Account.from_key(STRANGER).address} is no signer", "set_quorum"), ended
+    assert refused(ended, f"{Account.from_key(STRANGER).address} is no signer", "set a policy that names this one"), (
+        ended
+    )
     assert trial.sequence() == 0
 
 

@@ -19,7 +19,7 @@ from chain.deploy import Deployer, DeployError
 from chain.policy import Policy
 from chain.progress import Progress
 from chain.rollout import DEFAULT_ADMIN_ROLE, GUARDIAN_ROLE, Charge
-from chain.steward import market_id
+from chain.steward import ACTIVE, PAUSED, market_id
 from config.deployment import load_deployment
 from config.load import DEFAULT_SETTINGS, PACKAGE, Secrets, load_policies, load_protocol, load_settings
 from keeper.deploying import Asked, deploy
@@ -65,6 +65,13 @@ def test_deploy__trial__writes_the_addresses_of_what_stands_there(command, confi
     assert not target.with_name("deployment.json.progress").exists()
 
 
+def quorum_in_force(bare, found):
+    """Read whose signatures the trial market's policy asks for, from the registry."""
+    contracts = trial_of(bare, found)
+    stored = contracts["steward"].functions.policy_of(market_id(MARKET)).call()
+    return contracts["registry"].functions.quorum(stored).call()
+
+
 def test_deploy__trial__steward_holds_setter_role_policy_and_quorum(command, config, bare, target):
     assert command("deploy", "-c", config, *SPLIT, key=OWNER).code == 0
     found = load_deployment(target)
@@ -72,12 +79,12 @@ def test_deploy__trial__steward_holds_setter_role_policy_and_quorum(command, con
     steward = contracts["steward"].functions
     state = steward.market_state(market_id(MARKET)).call()
     initial = [POLICIES.limits[parameter.name].initial for parameter in PROTOCOL.parameters]
-    assert (state[0], state[1], state[10]) == (1, found.markets[MARKET].policy, initial)
+    assert (state[0], state[1], state[8]) == (ACTIVE, found.markets[MARKET].policy, initial)
     assert contracts["market"].functions.parameter_setter().call() == found.steward
-    assert steward.quorum().call() == [1, [ADDRESSES[1]]]
+    assert quorum_in_force(bare, found) == [1, [ADDRESSES[1]]]
     policy = Policy.read(bytes(bare.deployer.web3.eth.get_code(found.markets[MARKET].policy)))
     charge = Charge(MARKET, found.markets[MARKET], PROTOCOL, POLICIES)
-    assert policy == Policy.of(charge.bound, POLICIES, None)
+    assert policy == charge.policy(1, [ADDRESSES[1]])
 
 
 def test_deploy__trial__leaves_the_timelock_as_the_only_governance(command, config, bare, target):
@@ -100,7 +107,7 @@ def test_deploy__several_signers__are_kept_ascending_with_their_threshold(comman
     assert ended.code == 0, ended
     found = load_deployment(target)
     assert found.signers == sorted(ADDRESSES, key=lambda one: int(one, 16))
-    assert trial_of(bare, found)["steward"].functions.quorum().call() == [3, found.signers]
+    assert quorum_in_force(bare, found) == [3, found.signers]
 
 
 def test_deploy__no_roles_given__all_are_the_deployers_and_it_says_so(command, config, target):
@@ -114,9 +121,11 @@ def test_deploy__governance__acts_through_the_timelock_after_its_delay_alone(com
     assert command("deploy", "-c", config, *SPLIT, key=OWNER).code == 0
     found = load_deployment(target)
     contracts = trial_of(bare, found)
-    data = contracts["steward"].encode_abi("unpause")
+    data = contracts["steward"].encode_abi("unpause", [[market_id(MARKET)]])
     operation = (found.steward, 0, data, b"\0" * 32, b"\0" * 32)
-    bare.act(ADDRESSES[2], contracts["steward"], "pause")
+    state = contracts["steward"].functions.market_state(market_id(MARKET))
+    bare.act(ADDRESSES[2], contracts["steward"], "pause", [market_id(MARKET)])
+    assert state.call()[0] == PAUSED
     bare.act(ADDRESSES[3], contracts["timelock"], "schedule", *operation, POLICIES.timelock_delay_seconds)
     execute = contracts["timelock"].functions.execute(*operation)
     with pytest.raises(Web3Exception, match="operation is not ready"):
@@ -124,7 +133,7 @@ def test_deploy__governance__acts_through_the_timelock_after_its_delay_alone(com
     bare.ask("evm_increaseTime", POLICIES.timelock_delay_seconds)
     bare.ask("evm_mine")
     bare.act(ADDRESSES[3], contracts["timelock"], "execute", *operation)
-    assert not contracts["steward"].functions.paused().call()
+    assert state.call()[0] == ACTIVE
 
 
 # Protocols that stand

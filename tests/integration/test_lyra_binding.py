@@ -75,10 +75,11 @@ async def test_setter_calls__values_of_three_groups__are_one_call_that_getters_c
     assert await live(bound, rpc) == values
 
 
-def test_allowed_calls__whole_binding__are_the_one_setter(lyra, bound):
+def test_setter_words__whole_binding__are_the_eight_numbers_of_the_one_setter(lyra, bound):
     cache = lyra["OptionGreekCache"]
     selector = cache.functions.setMinCollateralParameters(MIN_COLLATERAL).selector
-    assert bound.allowed_calls() == ((cache.address, bytes.fromhex(selector[2:])),)
+    words = tuple((index, 0) for index in range(8))
+    assert bound.setter_words() == ((cache.address, bytes.fromhex(selector[2:]), words),)
 
 
 async def test_accounts__book_as_opened__are_the_active_positions_and_none_liquidatable(lyra, bound, rpc):

@@ -187,10 +187,10 @@ async def test_tick__deadline_passed_while_it_was_down__is_expired_and_announced
 async def test_tick__paused_meanwhile__is_given_up(announcing, tmp_path):
     async with keeper_of(announcing, tmp_path, TIGHT) as keeper:
         await announced(keeper, announcing)
-        announcing.deployer.send(announcing.steward, "pause")
+        announcing.pause()
         announcing.pass_time(NOTICE)
         assert await refusal(keeper, announcing) is Reason.PAUSED
-        announcing.govern("unpause")
+        announcing.unpause()
         await announced(keeper, announcing)
 
 
@@ -285,10 +285,10 @@ async def test_tick__model_is_not_to_be_believed_while_the_notice_runs__leaves_w
 async def test_tick__signer_replaced_and_named_again__makes_what_was_announced(announcing, tmp_path):
     async with keeper_of(announcing, tmp_path, TIGHT) as keeper:
         first = await announced(keeper, announcing)
-        announcing.govern("set_quorum", 1, [announcing.deployer.address])
+        announcing.signed_by(1, announcing.deployer.address)
         announcing.pass_time(NOTICE)
         assert await refusal(keeper, announcing) is Reason.NOT_ATTESTED
-        announcing.govern("set_quorum", 1, [announcing.keeper])
+        announcing.signed_by(1, announcing.keeper)
         assert (await decide(keeper, announcing)).digest == first.digest
 
 

@@ -179,10 +179,10 @@ async def test_tick__model_far_out_of_the_corridor__is_outside_corridor(trial, t
 
 async def test_tick__steward_paused__is_paused_until_governance_unpauses(trial, tmp_path):
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        trial.deployer.send(trial.steward, "pause")
+        trial.pause()
         assert await refusal(keeper, trial) is Reason.PAUSED
         assert untouched(trial)
-        trial.govern("unpause")
+        trial.unpause()
         assert isinstance(await decide(keeper, trial), Applied)
 
 
@@ -190,7 +190,7 @@ async def test_roll_back__steward_paused__still_restores_the_last_good_version(t
     before = trial.parameters()
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
         await decide(keeper, trial)
-        trial.deployer.send(trial.steward, "pause")
+        trial.pause()
         outcome = await keeper.pipelines[0].roll_back("a test asks for it")
     assert (type(outcome), outcome.kind) == (Applied, ProposalKind.ROLLBACK)
     assert trial.parameters() == before

@@ -17,7 +17,7 @@ pytest_plugins = ["chains"]
 
 def probed(calldata):
     """Return the accounts that a message names, and how many of them may be liquidatable."""
-    message, _ = decode([MESSAGE, SIGNATURES], bytes.fromhex(calldata[10:]))
+    _, message, _ = decode(["uint256", MESSAGE, SIGNATURES], bytes.fromhex(calldata[10:]))
     return [data for data, _ in message[8]], message[9]
 
 
@@ -36,7 +36,7 @@ async def test_tick__change__names_the_healthy_accounts_nearest_to_liquidation_f
     assert probed(sent) == ([encode(["address"], [one.address]) for one in nearest[:2]], 0)
 
 
-@pytest.mark.parametrize("number", [0, 1, 4])
+@pytest.mark.parametrize("number", [0, 1, 8])
 async def test_tick__account_that_would_become_liquidatable__is_named_whether_it_is_probed_or_not(
     trial, tmp_path, number
 ):

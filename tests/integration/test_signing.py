@@ -10,7 +10,7 @@ import pytest
 from eth_account.typed_transactions import TypedTransaction
 from hexbytes import HexBytes
 from pydantic import SecretStr
-from trials import RISKY_PRICE, TIGHT, at_head, decide, keeper_of, refusal, rows
+from trials import RISKY_PRICE, TIGHT, Trial, at_head, decide, keeper_of, refusal, rows
 from wires import Wire, wired
 
 from chain.anvil import KEYS
@@ -46,9 +46,12 @@ class Watched(LocalSigner):
 
 
 def signature_words(attestation):
-    """Return what of the keeper's signature of a digest could be found again, in hex: it is the same every time."""
+    """Return what of the keeper's signature of a digest could be found again, in hex: it is the same every time.
+
+    Without its first digit `vs` is s as well.
+    """
     signature = LocalSigner(SecretStr(OWN)).attest(attestation)
-    return f"{signature.r:064x}", f"{signature.s:064x}"
+    return f"{signature.r:064x}", f"{signature.vs:064x}"[1:]
 
 
 def bodies(folder, kind=None):
@@ -84,10 +87,6 @@ async def test_tick__approved__is_signed_once_and_only_after_its_approval_is_in_
     assert approved_before_signing == [True]
 
 
-def pause(trial):
-    trial.deployer.send(trial.steward, "pause")
-
-
 def near_liquidation(trial):
     trial.post_price(RISKY_PRICE)
 
@@ -98,7 +97,7 @@ def take_the_role_away(trial):
 
 
 REFUSED = {
-    "by the guard": (pause, {}, Reason.PAUSED),
+    "by the guard": (Trial.pause, {}, Reason.PAUSED),
     "for its impact": (near_liquidation, {"spot": RISKY_PRICE}, Reason.IMPACT_TOO_LARGE),
     "by the simulation": (take_the_role_away, {}, Reason.SIMULATION_FAILED),
 }
@@ -186,13 +185,13 @@ async def test_execute__state_changed_between_simulation_and_rehearsal__is_simul
 
 async def test_tick__two_signatures_demanded__is_not_attested_until_one_is_enough_again(trial, tmp_path):
     async with wired(trial, tmp_path) as keeper:
-        trial.govern("set_quorum", 2, sorted([trial.keeper, trial.deployer.address], key=lambda one: int(one, 16)))
+        trial.signed_by(2, trial.keeper, trial.deployer.address)
         refused = await decide(keeper, trial)
         assert (refused.reason, refused.detail) == (Reason.NOT_ATTESTED, "risk_steward: too few signatures")
         assert await rows(keeper, EntryKind.ATTEMPT) == []
         assert keeper.rpc.sent == []
         assert (trial.nonce(), trial.sequence()) == (0, 0)
-        trial.govern("set_quorum", 1, [trial.keeper])
+        trial.signed_by(1, trial.keeper)
         assert isinstance(await decide(keeper, trial), Applied)
 
 

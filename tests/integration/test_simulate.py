@@ -11,6 +11,7 @@ from trials import MARKET, RISKY_PRICE, SPOT, TIGHT, at_head, decide, keeper_of
 from chain.anvil import KEYS
 from chain.attestation import attach
 from chain.market import SimulationReverted
+from chain.policy import Policy
 from chain.rpc import Rpc, RpcError, head
 from chain.signer import LocalSigner
 from keeper.journal import EntryKind
@@ -161,13 +162,64 @@ async def test_rehearse__signature_of_a_key_that_is_no_signer__gives_the_contrac
 
 async def test_tick__key_no_longer_a_signer_while_it_runs__is_not_attested_with_the_reason(trial, tmp_path):
     async with keeper_of(trial, tmp_path, TIGHT) as keeper:
-        trial.govern("set_quorum", 1, [trial.deployer.address])
+        trial.signed_by(1, trial.deployer.address)
         refused = await decide(keeper, trial)
         attempts = await keeper.journal.find(kind=EntryKind.ATTEMPT)
     assert isinstance(refused, Rejected)
     assert refused.reason is Reason.NOT_ATTESTED
     assert "risk_steward: unknown signer" in refused.detail
     assert attempts == []
+
+
+async def test_simulate__two_signatures_demanded__asks_for_none_and_rehearse_for_both(trial, rpc):
+    trial.signed_by(2, trial.keeper, trial.deployer.address)
+    state, market = await at_head(rpc, trial), trial.bound(rpc)
+    proposal = proposal_to(TIGHTER, state)
+    shown = await market.simulate(calldata(proposal, market), trial.keeper, state)
+    assert shown.values == TIGHTER
+    for data in (calldata(proposal, market), signed_with(KEYS[1], proposal, market)):
+        with pytest.raises(SimulationReverted, match="risk_steward: too few signatures"):
+            await market.rehearse(data, trial.keeper, state.block)
+
+
+async def test_simulate__copy_of_the_chain__has_the_policy_in_force_but_for_its_quorum(trial):
+    class Noting(Rpc):
+        overrides = None
+
+        async def batch(self, requests):
+            if requests[0][0] == "eth_simulateV1":
+                self.overrides = requests[0][1][0]["blockStateCalls"][0]["stateOverrides"]
+            return await super().batch(requests)
+
+    in_force = trial.policy()
+    async with Noting(trial.url) as rpc:
+        state = await at_head(rpc, trial)
+        await simulated(trial, rpc, TIGHTER)
+        ((address, override),) = rpc.overrides.items()
+    copied = Policy.read(bytes.fromhex(override["code"][2:]))
+    assert (address, list(override)) == (state.policy, ["code"])
+    assert (copied.threshold, copied.signers) == (0, ())
+    assert replace(copied, threshold=in_force.threshold, signers=in_force.signers) == in_force
+    assert trial.policy() == in_force
+
+
+OTHER_CALLS = {
+    "none": lambda _: (),
+    "twice": lambda calls: calls * 2,
+    "to another contract": lambda calls: tuple(("0x" + "12" * 20, data) for _, data in calls),
+    "with another argument": lambda calls: tuple((target, data[:-1] + "f") for target, data in calls),
+    "of another setter": lambda calls: tuple((target, "0x12345678" + data[10:]) for target, data in calls),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_CALLS)
+async def test_simulate__message_signed_for_other_calls_than_the_policys__is_refused(trial, rpc, case):
+    state, market = await at_head(rpc, trial), trial.bound(rpc)
+    message = message_of(proposal_to(TIGHTER, state), market, (), 0)
+    other = replace(message, calls=OTHER_CALLS[case](message.calls))
+    assert other.calls != message.calls
+    with pytest.raises(SimulationReverted, match="risk_steward: other calls than signed"):
+        await market.simulate(other.calldata("apply"), trial.keeper, state)
 
 
 async def test_simulate__block_of_the_decision_reorged_away__is_a_known_fault(trial, rpc):

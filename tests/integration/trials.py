@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from chain.anvil import KEYS
 from chain.deploy import Steps
 from chain.market import bind
+from chain.policy import Policy
 from chain.progress import Progress
 from chain.rollout import Charge, store_policy
 from chain.rpc import head
@@ -126,7 +127,7 @@ class Trial:
 
     def sequence(self):
         """Read the steward's version number."""
-        return int(self.steward.functions.market_state(market_id(MARKET)).call()[3])
+        return int(self.steward.functions.market_state(market_id(MARKET)).call()[2])
 
     def nonce(self):
         """Return how many transactions of the keeper's key were mined."""
@@ -142,10 +143,28 @@ class Trial:
         self.ask("anvil_setBalance", timelock, hex(10**18))
         act(self.deployer, self.steward, timelock, function, *arguments)
 
+    def pause(self):
+        """Let the guardian pause the market."""
+        self.deployer.send(self.steward, "pause", [market_id(MARKET)])
+
+    def unpause(self):
+        """Let governance lift the pause."""
+        self.govern("unpause", [market_id(MARKET)])
+
+    def policy(self):
+        """Read the policy in force."""
+        stored = self.steward.functions.policy_of(market_id(MARKET)).call()
+        return Policy.read(bytes(self.deployer.web3.eth.get_code(stored)))
+
+    def put_into_force(self, policy):
+        """Let governance put a policy into force."""
+        stored = store_policy(Steps(self.deployer, Progress()), self.registry, MARKET, policy)
+        self.govern("set_policy", market_id(MARKET), stored)
+
     def signed_by(self, threshold, *signers):
         """Let governance name the signers; return the trial with a deployment that knows them."""
         ascending = sorted(signers, key=lambda signer: int(signer, 16))
-        self.govern("set_quorum", threshold, ascending)
+        self.put_into_force(replace(self.policy(), threshold=threshold, signers=tuple(ascending)))
         quorum = {"signers": ascending, "threshold": threshold}
         return replace(self, deployment=self.deployment.model_copy(update=quorum))
 
@@ -155,8 +174,8 @@ class Trial:
         changed = {name: shipped.limits[name].model_copy(update=limits) for name in names or shipped.limits}
         policies = shipped.model_copy(update={"limits": shipped.limits | changed})
         charge = Charge(MARKET, self.deployment.markets[MARKET], self.protocol, policies)
-        stored = store_policy(Steps(self.deployer, Progress()), self.registry, charge)
-        self.govern("set_policy", market_id(MARKET), stored)
+        in_force = self.policy()
+        self.put_into_force(charge.policy(in_force.threshold, in_force.signers))
 
     def set_behind_the_steward(self, function, *values):
         """Let governance take the setter role for one call of the market, and give it back."""
@@ -356,20 +375,20 @@ async def start_python(*arguments, cwd, env=None):
     )
 
 
-async def run_python(*arguments, cwd, env=None):
-    """Run this Python to its end."""
+async def run_python(*arguments, cwd, env=None, seconds=60):
+    """Run this Python to its end, which must come within the time."""
     process = await start_python(*arguments, cwd=cwd, env=env)
     try:
-        out, errors = await asyncio.wait_for(process.communicate(), 60)
+        out, errors = await asyncio.wait_for(process.communicate(), seconds)
     finally:
         if process.returncode is None:
             process.kill()
     return Ended(process.returncode, out.decode(), errors.decode())
 
 
-async def run_keeper(*arguments, cwd, env=None):
+async def run_keeper(*arguments, cwd, env=None, seconds=60):
     """Run `keeper` with arguments to its end."""
-    return await run_python("-m", "keeper", *arguments, cwd=cwd, env=env)
+    return await run_python("-m", "keeper", *arguments, cwd=cwd, env=env, seconds=seconds)
 
 
 async def publish(settings, *readings):

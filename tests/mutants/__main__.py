@@ -35,6 +35,8 @@ def main() -> int:
             equivalents = Equivalents.load()
             if not arguments.only:
                 equivalents.check(mutants)
+            if not (arguments.all or arguments.only):
+                mutants = [mutant for mutant in mutants if mutant.is_deletion]
             session = Session([mutant for mutant in mutants if not equivalents.reason(mutant)])
             if arguments.list:
                 _tell("\n".join(str(mutant) for mutant in session.mutants))
@@ -56,6 +58,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     add = parser.add_argument
     add("--only", action="append", default=[], metavar="FILE[:LINE]", help="such as limits.vy:147; may be repeated")
+    add("--all", action="store_true", help="also move boundaries, take branches and leave out operands: hours")
     add("--list", action="store_true", help="list the mutants and try none")
     add("--json", type=Path, metavar="PATH", help="write every verdict to a file as well")
     add("--jobs", type=int, default=2, metavar="N", help="how many to try at a time (2)")

@@ -12,13 +12,14 @@ from vyper.ast import parse_to_ast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What a body calls when it does nothing but refuse.
-REFUSALS = frozenset({"_refuse", "raw_revert"})
+# How the names of what a body calls begin when it does nothing but refuse.
+REFUSALS = ("_refuse", "raw_revert")
 BOUNDARIES = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 OPPOSITES = {"==": "!=", "!=": "=="}
 COMPARISON = re.compile(rb"<=|>=|==|!=|<|>")
 REENTRANCY = re.compile(rb"^# pragma nonreentrancy on$", re.MULTILINE)
-STATEMENTS = (ast.Assert, ast.Assign, ast.AugAssign, ast.Break, ast.Log)
+DELETED = "pass"
+STATEMENTS = (ast.Assert, ast.Assign, ast.AugAssign, ast.Break, ast.Continue, ast.Log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Mutant:
         """The source with the change made."""
         encoded = source.encode()
         return (encoded[: self.start] + self.after.encode() + encoded[self.end :]).decode()
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether a whole check or remembered effect is gone, not only weakened."""
+        return self.after == DELETED
 
     @property
     def change(self) -> str:
@@ -112,14 +118,19 @@ def _changes(text: _Text) -> Iterator[tuple[str, Span, str]]:
     for function in parse_to_ast(text.source).get_children(ast.FunctionDef):
         for node in function.get_descendants():
             # The parser's offsets inside a `log` statement are off, and nothing in one is a check.
-            if node.get_ancestor(ast.Log):
+            if node.get_ancestor(ast.Log) or _is_type(node.get_ancestor(ast.Subscript)):
                 continue
             if isinstance(node, STATEMENTS) or _is_deletable(node):
-                yield function.name, text.span(node), "pass"
+                yield function.name, text.span(node), DELETED
             for kind, changes in _EXPRESSIONS.items():
                 if isinstance(node, kind):
                     for span, after in changes(text, node):
                         yield function.name, span, after
+
+
+def _is_type(node: Any) -> bool:
+    """Whether a subscript is the length of a type."""
+    return node is not None and getattr(node.value, "id", "") in {"Bytes", "DynArray", "String"}
 
 
 def _is_deletable(node: Any) -> bool:
@@ -140,7 +151,7 @@ def _is_refusal(node: Any) -> bool:
         return False
     statement = node.body[0]
     return isinstance(statement, ast.Raise) or (
-        isinstance(statement, ast.Expr) and _called(statement.value) in REFUSALS
+        isinstance(statement, ast.Expr) and _called(statement.value).startswith(REFUSALS)
     )
 
 
@@ -196,7 +207,7 @@ def _is_or(node: Any) -> bool:
 
 
 def _arguments(text: _Text, node: Any) -> Iterator[Change]:
-    """Take one side of `min` and `max`, leave out a field that a hash binds, skip a conversion that may fail."""
+    """Leave out a side of `min` and `max`, an operand, a field that a hash binds, a conversion that may fail."""
     name = _called(node)
     if name in {"min", "max"}:
         for argument in node.args:
@@ -205,6 +216,8 @@ def _arguments(text: _Text, node: Any) -> Iterator[Change]:
         for index in range(len(node.args)):
             rest = [text[text.span(value)] for place, value in enumerate(node.args) if place != index]
             yield text.span(node), f"abi_encode({', '.join(rest)})"
+    if name.startswith("unsafe_"):
+        yield text.span(node), text.of(node.args[0])
     if name == "convert" and _called(node.args[0]) == "convert":
         yield text.span(node), text.of(node.args[0].args[0])
 

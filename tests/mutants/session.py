@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """Mutants to try, the test files to run, seconds that each test takes, and the verdicts so far."""
+    """Mutants to try, the test files to run, seconds that each takes, and the verdicts so far."""
 
     mutants: Sequence[Mutant]
     files: tuple[str, ...] = ()
@@ -24,11 +24,12 @@ class Session:
     minutes: float = 0
 
     def plan(self, mutant: Mutant) -> Plan:
-        """Tests that killed in the same function first, then in the same file, then anywhere; the latest first."""
-        killed = [(other, verdict.test) for other, verdict in self.verdicts.items() if verdict.outcome == KILLED]
-        killed.reverse()
-        killed.sort(key=lambda pair: (pair[0].file != mutant.file, pair[0].function != mutant.function))
-        tests = dict.fromkeys(test for _, test in killed)
+        """Tests that killed in the same function first, then those in the same file; the latest first."""
+        verdicts = reversed(self.verdicts.items())
+        killed = [(other, verdict.test) for other, verdict in verdicts if verdict.outcome == KILLED]
+        nearby = [pair for pair in killed if pair[0].file == mutant.file]
+        nearby.sort(key=lambda pair: pair[0].function != mutant.function)
+        tests = dict.fromkeys(test for _, test in nearby)
         return Plan(self.files, {test: rank for rank, test in enumerate(tests)}, self.seconds)
 
     def by_outcome(self, outcome: str) -> list[Mutant]:

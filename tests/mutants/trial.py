@@ -39,7 +39,7 @@ class TrialFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which files of tests to run, tests to run first by rank, and seconds that each test is known to take."""
+    """Which files of tests to run, tests to run first by rank, and seconds that each file is known to take."""
 
     files: tuple[str, ...]
     ranks: dict[str, int] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant, the test that failed, and the seconds that each test took."""
+    """What became of a mutant, the test that failed, and the seconds that each file of tests took."""
 
     outcome: str
     test: str = ""
@@ -162,22 +162,27 @@ class _Watch:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests of rank first, then the quickest; properties last, which compile the contracts once more."""
+        """Tests of rank first, then the quickest files; properties last, which compile the contracts once more."""
         ranks, seconds = self.plan.ranks, self.plan.seconds
 
         def key(item: pytest.Item) -> tuple[bool, int, float]:
-            is_last = item.nodeid.startswith("tests/property/")
-            return is_last, ranks.get(item.nodeid, len(ranks)), seconds.get(item.nodeid, 0)
+            file = _file(item.nodeid)
+            return file.startswith("tests/property/"), ranks.get(item.nodeid, len(ranks)), seconds.get(file, 0)
 
         items.sort(key=key)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note duration and failure."""
-        if report.when == "call":
-            self.seconds[report.nodeid] = report.duration
+        file = _file(report.nodeid)
+        self.seconds[file] = self.seconds.get(file, 0) + report.duration
         if report.failed:
             self.failed = report.nodeid
 
     def pytest_exception_interact(self, call: pytest.CallInfo) -> None:
         """Note a source that does not compile, or not without a warning."""
         self.uncompiled = call.excinfo is not None and isinstance(call.excinfo.value, VyperException | Warning)
+
+
+def _file(test: str) -> str:
+    """The file that a test is in."""
+    return test.partition("::")[0]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from machine_ledger import check_invariants
-from machine_messages import KEYS, KINDS, Attempt, Message, Seal, words
+from machine_messages import KEYS, KINDS, Attempt, Message, Seal, hash_calls
 from machine_model import coupled_ids
-from machine_policies import NO_HEALTH, SET_ALL, SET_ONE
+from machine_policies import NO_HEALTH
 from machine_protocol import Refused, Values
 from steward_evm import CHAIN
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from machine_policies import Policy
 
 WAITS = (0, 60, 3_600, 7 * 86_400)
-TRIES = 6
+FOR_EVER = 2**255
+TRIES, MOST_CHANGES, MORE_SIGNERS = 6, 4, 2
 
 
 @dataclass(slots=True)
@@ -49,6 +50,11 @@ class Draft:
         """Proposed values by id."""
         return dict(zip(self.fields["ids"], self.fields["values"], strict=True))
 
+    def after(self) -> Values:
+        """All values as they would be."""
+        changes = self.changes()
+        return tuple(changes.get(index, value) for index, value in enumerate(self.live))
+
     def signed(self) -> Attempt:
         """The message with its signatures."""
         message = Message(**self.fields)
@@ -75,13 +81,13 @@ class Author:
         live = self.live(line)
         deadline = self.model.now + self.random.choice(WAITS)
         if function == "announce":
-            deadline += max(limits.notice for limits in line.policy.limits)
+            deadline += FOR_EVER if self.chance(0.1) else max(limits.notice for limits in line.policy.limits)
         draft = Draft(
             function,
             line,
             live,
             {"market": line.market, "sequence": line.sequence + 1, "state_hash": line.hash(live), "deadline": deadline},
-            self.signers(line.steward),
+            self.signers(line.policy),
             line.address,
         )
         draft.set(self.restoration(line, live) if function == "rollback" else self._change(draft, deadline))
@@ -98,20 +104,25 @@ class Author:
         self.add_probes(draft)
         return draft
 
+    def farthest(self, line: Line, index: int) -> int:
+        """Return one of the two values that a parameter can just reach."""
+        limits = line.policy.limits[index]
+        low, high = line.room(index, self.live(line)[index], self.model.now)
+        return self.random.choice((max(low, limits.minimum), min(high, limits.maximum)))
+
     def live(self, line: Line) -> Values:
         """What a market's getters would answer, in order of its parameters."""
         shown = self.model.protocols[line.policy.protocol].shown(self.model.now)
-        return tuple(shown[place] for place in line.policy.order[: len(line.policy.limits)])
+        return tuple(shown[place] for place in line.policy.order)
 
-    def signers(self, steward: int) -> list[int]:
+    def signers(self, policy: Policy) -> list[int]:
         """Choose enough signers, sometimes more."""
-        quorum = self.model.quorums[steward]
-        number = self.random.randint(quorum.threshold, len(quorum.signers))
-        return sorted(self.random.sample(quorum.signers, number))
+        most = min(len(policy.signers), policy.threshold + MORE_SIGNERS)
+        return sorted(self.random.sample(policy.signers, self.random.randint(policy.threshold, most)))
 
-    def stranger(self, steward: int) -> int:
+    def stranger(self, policy: Policy) -> int:
         """Choose someone who is no signer."""
-        return self.random.choice([key for key in range(len(KEYS)) if key not in self.model.quorums[steward].signers])
+        return self.random.choice([key for key in range(len(KEYS)) if key not in policy.signers])
 
     def restoration(self, line: Line, live: Values) -> dict[int, int]:
         """Return what it takes to set a market back to its last good version."""
@@ -119,18 +130,8 @@ class Author:
         return {index: value for index, value in enumerate(good) if value != live[index]} or {0: good[0]}
 
     def add_calls(self, draft: Draft) -> None:
-        """Bring the proposed values about, with one call or with one for each."""
-        policy, changes = draft.line.policy, draft.changes()
-        places = {policy.order[index]: value for index, value in changes.items() if index < len(draft.live)}
-        single = [SET_ONE + words((place, value)) for place, value in places.items()]
-        if self.chance(0.5) and len(single) <= 8 and all(call.startswith(policy.prefixes) for call in single):
-            datas = single
-        else:
-            numbers = list(self.model.protocols[policy.protocol].numbers)
-            for place, value in places.items():
-                numbers[place] = value
-            datas = [SET_ALL + words(tuple(numbers))]
-        draft.fields["calls"] = tuple((self.model.addresses[policy.protocol], data) for data in datas)
+        """Sign the calls that bring the proposed values about."""
+        draft.fields["calls_hash"] = hash_calls(self.model.calls(draft.line.policy, draft.live, draft.after()))
 
     def add_probes(self, draft: Draft) -> None:
         """Name accounts, seldom without a health view, and how many of them the change makes liquidatable at most."""
@@ -146,20 +147,19 @@ class Author:
             return len(probes)
         protocol = self.model.protocols[policy.protocol]
         numbers = list(protocol.numbers)
-        for index, value in draft.changes().items():
-            if index < len(draft.live):
-                numbers[policy.order[index]] = value
+        for place, value in zip(policy.order, draft.after(), strict=True):
+            numbers[place] = value
         after = replace(protocol, numbers=tuple(numbers))
         return sum(after.liquidatable(policy, probe) for probe in probes)
 
     def _change(self, draft: Draft, deadline: int) -> dict[int, int]:
-        """Move one to three parameters, and those coupled with them, as far as they may or less."""
+        """Move a few parameters, and those coupled with them, as far as they may or less."""
         line, announces = draft.line, draft.function == "announce"
         number = len(line.policy.limits)
         noticed = [index for index, limits in enumerate(line.policy.limits) if limits.notice]
         changes: dict[int, int] = {}
         for _ in range(TRIES):
-            chosen = set(self.random.sample(range(number), self.random.randint(1, min(3, number))))
+            chosen = set(self.random.sample(range(number), self.random.randint(1, min(MOST_CHANGES, number))))
             if announces and noticed:
                 chosen.add(self.random.choice(noticed))
             chosen = _with_coupled(line.policy, chosen)

@@ -1,4 +1,4 @@
-"""An in-process chain with two stewards, three moody protocols and a Safe: what it answers, and all that it stores."""
+"""An in-process chain with two stewards, four moody protocols and a Safe: what it answers, and all that it stores."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from eth_abi import encode
 from eth_utils import keccak
 from machine_ledger import Line
-from machine_messages import SIGNERS, words
-from machine_model import Model, Quorum
-from machine_policies import ABSOLUTE, INITIAL, LATECOMER, RELATIVE, SECOND_OPINION, THROUGH_SAFE, Policy, selector
+from machine_markets import LATECOMER, LINES
+from machine_messages import words
+from machine_model import Model, Steward
+from machine_policies import INITIAL, Policy, selector
 from machine_protocol import Refused, Values
+from machine_records import Records, records
 from machine_safe import deploy_safe
-from steward_evm import ANYONE, GOVERNANCE, GUARDIAN, NOBODY, NOW, Reverted, Stewards
+from steward_evm import ANYONE, GOVERNANCE, GUARDIAN, NOBODY, Reverted, Stewards
 from vyper import compile_code
 
 from chain.compiler import compile_contract
@@ -25,37 +27,22 @@ if TYPE_CHECKING:
 
 TARGET = Path(__file__).parent / "machine_target.vy"
 GUARDIAN_ROLE = keccak(text="GUARDIAN_ROLE")
-MARKETS = tuple(keccak(text=f"market {index}") for index in range(4))
-LINES = (
-    (0, MARKETS[0], ABSOLUTE),
-    (0, MARKETS[1], RELATIVE),
-    (0, MARKETS[2], THROUGH_SAFE),
-    (1, MARKETS[0], SECOND_OPINION),
-    (0, MARKETS[3], LATECOMER),
-)
-"""Steward, market and first policy. The fourth is the first market under the other steward; the last is inactive."""
-
-QUORUMS = ((2, (0, 2, 4)), (1, (2,)))
-"""Threshold and signers that each steward starts with."""
-
 Slot = tuple[str, int]
 
 
 class View(NamedTuple):
-    """What a steward says of a market; addresses and hashes as numbers, `changed` when each parameter last was."""
+    """What a steward says of a market; addresses and hashes as numbers, and what it remembers as it is stored."""
 
     status: int
     policy: int
-    paused: int
     sequence: int
     applied_at: int
     version_hash: int
-    good_sequence: int
     good_hash: int
-    good_in: int
+    good_at: int
     state_hash: int
     values: Values
-    changed: Values
+    memory: Values
 
 
 class Chain:
@@ -63,19 +50,17 @@ class Chain:
 
     def __init__(self) -> None:
         self.house = Stewards()
-        self.evm = self.house.evm
+        self.evm, self.start = self.house.evm, self.house.now
         self.registry = self.house.registry
         self.stewards = (self.house.steward, self._second_steward())
         code = compile_code(TARGET.read_text(), output_formats=["bytecode"])["bytecode"]
-        self.protocols = tuple(self.evm.deploy(GOVERNANCE, bytes.fromhex(code[2:])) for _ in range(3))
+        self.protocols = tuple(self.evm.deploy(GOVERNANCE, bytes.fromhex(code[2:])) for _ in range(4))
         self.safe = deploy_safe(self.house, self.stewards[0])
         executor = self.safe or self.stewards[0]
-        for protocol, setters in zip(self.protocols, (self.stewards, self.stewards[:1], (executor,)), strict=True):
-            self.act(protocol, "poke(uint256[6])", words(INITIAL))
-            for setter in setters:
+        for protocol in self.protocols:
+            self.act(protocol, "poke(uint256[16])", words(INITIAL))
+            for setter in {*self.stewards, executor}:
                 self.act(protocol, "allow(address)", words((int(setter, 16),)))
-        for steward, (threshold, signers) in enumerate(QUORUMS):
-            self.govern(steward, "set_quorum(uint256,address[])", quorum_arguments(threshold, signers))
         self.stored = tuple(self._start(*line) for line in LINES)
         self.slots: list[Slot] = []
         self.discover()
@@ -87,16 +72,13 @@ class Chain:
         self.evm.revert(self.checkpoint)
         self.checkpoint = self.evm.snapshot()
         self.slots = list(self.first_slots)
-        self.house.wait(NOW - self.house.now)
-        quorums = [
-            Quorum(address, signers, threshold)
-            for address, (threshold, signers) in zip(self.stewards, QUORUMS, strict=True)
-        ]
+        self.house.wait(self.start - self.house.now)
         lines = [
             Line(steward, self.stewards[steward], market, policy, stored)
             for (steward, market, policy), stored in zip(LINES, self.stored, strict=True)
         ]
-        model = Model(quorums, lines, list(self.protocols))
+        stewards = [Steward(address) for address in self.stewards]
+        model = Model(stewards, lines, list(self.protocols), self.start)
         for line in lines[:-1]:
             model.activate(line)
         return model
@@ -123,10 +105,13 @@ class Chain:
         """Send a message as anyone."""
         return self.submit(self.stewards[attempt.steward], attempt.calldata())
 
-    def store(self, policy: Policy) -> str:
-        """Store a policy; returns where it stands. Raises Reverted."""
+    def records(self, policy: Policy) -> Records:
+        """A policy's records with the addresses of this chain."""
         executor = self.safe if policy.through_safe and self.safe else NOBODY
-        blob = policy.blob(self.protocols[policy.protocol], executor)
+        return records(policy, self.protocols[policy.protocol], executor)
+
+    def store(self, blob: bytes) -> str:
+        """Store a policy; returns where it stands. Raises Reverted."""
         return "0x" + self.house.call(self.registry, selector("store(bytes)") + encode(["bytes"], [blob]))[12:].hex()
 
     def view(self, line: Line) -> View | str:
@@ -136,9 +121,7 @@ class Chain:
         except Reverted as error:
             return str(error)
         found = [int.from_bytes(answer[start : start + 32]) for start in range(32, len(answer), 32)]
-        states, values = found[11:15], found[16:]
-        changed = tuple(states[index // 4] >> (64 * (index % 4) + 32) & 0xFFFFFFFF for index in range(len(values)))
-        return View(*found[:10], tuple(values), changed)
+        return View(*found[:8], tuple(found[13:]), tuple(found[9:12]))
 
     def last_log(self) -> tuple[list[bytes], bytes] | None:
         """Topics and data of the last event of the last transaction."""
@@ -177,16 +160,11 @@ class Chain:
         return address
 
     def _start(self, steward: int, market: bytes, policy: Policy) -> str:
-        stored = self.store(policy)
+        stored = self.store(self.records(policy).blob())
         self.govern(steward, "set_policy(bytes32,address)", market + words((int(stored, 16),)))
         if policy is not LATECOMER:
             self.govern(steward, "activate(bytes32)", market)
         return stored
-
-
-def quorum_arguments(threshold: int, signers: tuple[int, ...]) -> bytes:
-    """Arguments of `set_quorum`, with signers by their position among everyone who ever signs."""
-    return words((threshold, 64, len(signers), *(int(SIGNERS[signer], 16) for signer in signers)))
 
 
 def expected_view(model: Model, line: Line) -> View | str:
@@ -195,14 +173,13 @@ def expected_view(model: Model, line: Line) -> View | str:
         live = model.live(line)
     except Refused as refused:
         return str(refused)
-    head = (line.status, int(line.stored, 16), int(model.quorums[line.steward].paused), line.sequence)
-    changed = tuple(line.changed_at(index) for index in range(len(live)))
+    head = (line.status, int(line.stored, 16), line.sequence)
     state_hash = int.from_bytes(line.hash(live))
     if not line.versions:
-        return View(*head, 0, 0, 0, 0, 0, state_hash, live, changed)
+        return View(*head, 0, 0, 0, 0, state_hash, live, line.memory())
     current, good = line.current, line.last_good(model.now)
     left, best = (int.from_bytes(line.hash(version.values)) for version in (current, good))
-    return View(*head, current.at, left, good.sequence, best, good.block, state_hash, live, changed)
+    return View(*head, current.at, left, best, good.at, state_hash, live, line.memory())
 
 
 @cache

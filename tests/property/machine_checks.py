@@ -26,9 +26,8 @@ TAKEN, ERRAND = "taken", "errand"
 DISCOVERY = 16
 """Operations from one search for new storage slots to the next."""
 
-LIST = "uint256[]"
-APPLIED = keccak(text="Applied(bytes32,uint256,bytes32,uint256[],bytes32)")
-ROLLED_BACK = keccak(text="RolledBack(bytes32,uint256,bytes32,uint256,uint256[],bytes32)")
+APPLIED = keccak(text="Applied(bytes32,uint256,bytes32,uint256[])")
+ROLLED_BACK = keccak(text="RolledBack(bytes32,uint256,bytes32,uint256[])")
 
 
 class Observed(RuleBasedStateMachine):
@@ -107,8 +106,7 @@ class Observed(RuleBasedStateMachine):
         assert message.sequence == old.sequence + 1
         assert (message.market, message.deadline >= self.model.now) == (line.market, True)
         if trial.function == "announce":
-            steward = self.model.lines[index].steward
-            assert self.chain.announced_at(steward, trial.digest) == self.model.now
+            assert self.chain.announced_at(line.steward, trial.digest) == self.model.now
             return
         signed = dict(zip(message.ids, message.values, strict=True))
         merged = tuple(signed.get(place, value) for place, value in enumerate(old.values))
@@ -129,12 +127,10 @@ class Observed(RuleBasedStateMachine):
         if trial.function == "announce":
             return
         topics, data = told
-        values, state_hash = (
-            decode([LIST, "bytes32"], data) if topics[0] == APPLIED else decode(["uint256", LIST, "bytes32"], data)[1:]
-        )
+        message = trial.message
         assert topics[0] == (ROLLED_BACK if trial.function == "rollback" else APPLIED)
-        assert topics[1:3] == [trial.message.market, trial.message.sequence.to_bytes(32)]
-        assert (values, state_hash) == (trial.after, trial.line.hash(trial.after))
+        assert topics[1:] == [message.market, message.sequence.to_bytes(32), message.input_root]
+        assert decode(["uint256[]"], data) == (trial.after,)
 
 
 def outcome(actual: str | None) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from machine_messages import words
-from machine_policies import SET_ALL, SET_ONE, selector
+from machine_messages import hash_calls, words
+from machine_policies import selector
 from steward_evm import CHAIN
 
 if TYPE_CHECKING:
     from machine_author import Author, Draft
 
 Flaw = Callable[["Author", "Draft"], None]
-POKE = selector("poke(uint256[6])")
+NUDGE = selector("nudge(uint256,uint256)")
 
 
 def late(author: Author, draft: Draft) -> None:
@@ -27,9 +27,9 @@ def out_of_sequence(author: Author, draft: Draft) -> None:
 
 
 def uneven(author: Author, draft: Draft) -> None:
-    """Name a value more than ids, or less."""
+    """Name a value more than ids, or less; more than sixteen would not even decode."""
     values = draft.fields["values"]
-    draft.fields["values"] = values[:-1] if author.chance(0.5) else (*values, 1)
+    draft.fields["values"] = values[:-1] if len(values) == 16 or author.chance(0.5) else (*values, 1)
 
 
 def other_state(author: Author, draft: Draft) -> None:
@@ -132,44 +132,39 @@ def missed(author: Author, draft: Draft) -> None:
     _redo(author, draft, changes)
 
 
-def forbidden(author: Author, draft: Draft) -> None:
-    """Make a call that no policy allows: to another function, another protocol, or the steward itself."""
-    calls, poke = draft.fields["calls"], POKE + words((500,) * 6)
-    others = [address for address in author.model.addresses if address != calls[0][0]]
-    bad = ((calls[0][0], poke), (author.random.choice(others), calls[0][1]), (draft.line.address, selector("pause()")))
-    draft.fields["calls"] = (*calls, author.random.choice(bad))
+def other_calls(author: Author, draft: Draft) -> None:
+    """Sign other calls: none, one less, one more, in another order, to someone else, or with another argument."""
+    calls = author.model.calls(draft.line.policy, draft.live, draft.after())
+    if not calls:
+        return
+    target, data = calls[0]
+    others = [address for address in author.model.addresses if address != target]
+    nudge = (target, NUDGE + words((0, 500)))
+    signed = ((), calls[1:], (*calls, calls[0]), (*calls, nudge), calls[::-1], (nudge, *calls[1:]))
+    spoilt = ((author.random.choice(others), data), (target, data[:-1] + bytes([data[-1] ^ 1])), (target, data[:-32]))
+    changed = author.random.choice((*signed, *((first, *calls[1:]) for first in spoilt)))
+    draft.fields["calls_hash"] = hash_calls(changed)
 
 
-def garbled(author: Author, draft: Draft) -> None:
-    """Cut a call short."""
-    target, data = draft.fields["calls"][0]
-    draft.fields["calls"] = ((target, data[: author.random.choice((0, 3, 4, 35, 60))]),)
-
-
-def aside(author: Author, draft: Draft) -> None:
-    """Set something else as well, or nothing at all."""
-    calls = draft.fields["calls"]
-    numbers = author.model.protocols[draft.line.policy.protocol].numbers
-    place = author.random.choice(draft.line.policy.order[: len(draft.live)])
-    single = (calls[0][0], SET_ONE + words((place, numbers[place] + 1)))
-    changed = list(numbers)
-    changed[place] += 1
-    whole = (calls[0][0], SET_ALL + words(tuple(changed)))
-    draft.fields["calls"] = author.random.choice(((), (*calls, single), (*calls, whole)))
+def other_values(author: Author, draft: Draft) -> None:
+    """Sign the calls of another change."""
+    index, after = author.random.randrange(len(draft.live)), list(draft.after())
+    after[index] += 1
+    draft.fields["calls_hash"] = hash_calls(author.model.calls(draft.line.policy, draft.live, tuple(after)))
 
 
 def harmful(author: Author, draft: Draft) -> None:
     """Admit to less than a change does to the accounts it names."""
-    live = draft.live[0]
+    live = author.model.protocols[draft.line.policy.protocol].numbers[draft.line.policy.health_word]
     draft.fields["probes"] = tuple(
         (live + author.random.randint(-80, 80), author.random.randint(-9, 9)) for _ in range(3)
     )
     draft.fields["max_liquidatable"] = max(0, author.liquidatable(draft, draft.fields["probes"]) - 1)
 
 
-def too_few(author: Author, draft: Draft) -> None:
+def too_few(_author: Author, draft: Draft) -> None:
     """Lack one signature."""
-    draft.keys = draft.keys[: author.model.quorums[draft.line.steward].threshold - 1]
+    draft.keys = draft.keys[: draft.line.policy.threshold - 1]
 
 
 def unsorted(_author: Author, draft: Draft) -> None:
@@ -185,17 +180,22 @@ def twice(_author: Author, draft: Draft) -> None:
 def stranger(author: Author, draft: Draft) -> None:
     """Let someone sign who is no signer, beside the others or instead of one."""
     keys = draft.keys[1:] if author.chance(0.5) else draft.keys
-    draft.keys = sorted([*keys, author.stranger(draft.line.steward)])
+    draft.keys = sorted([*keys, author.stranger(draft.line.policy)])
 
 
 def high_s(_author: Author, draft: Draft) -> None:
-    """Turn a signature into the other one of the same digest."""
+    """Make a signature that has a second one of the same digest."""
     draft.spoilt = "high s"
 
 
 def empty(_author: Author, draft: Draft) -> None:
     """Leave a signature empty."""
     draft.spoilt = "zero"
+
+
+def other_parity(_author: Author, draft: Draft) -> None:
+    """Turn a signature into one of somebody unknown."""
+    draft.spoilt = "other parity"
 
 
 def other_chain(_author: Author, draft: Draft) -> None:
@@ -205,7 +205,7 @@ def other_chain(_author: Author, draft: Draft) -> None:
 
 def other_steward(author: Author, draft: Draft) -> None:
     """Sign for the other steward."""
-    draft.address = author.model.quorums[1 - draft.line.steward].address
+    draft.address = author.model.stewards[1 - draft.line.steward].address
 
 
 def other_kind(_author: Author, draft: Draft) -> None:
@@ -221,7 +221,10 @@ def tampered(author: Author, draft: Draft) -> None:
         "deadline": fields["deadline"] + 1,
         "max_liquidatable": fields["max_liquidatable"] + 1,
         "values": (*fields["values"][:-1], fields["values"][-1] + 1),
-        "calls": (*fields["calls"], fields["calls"][-1]),
+        "ids": (*fields["ids"][:-1], fields["ids"][-1] + 1),
+        "calls_hash": bytes(32),
+        "model_hash": bytes(32),
+        "input_root": bytes(32),
         "probes": (*fields["probes"], (400, 0)),
     }
     name = author.random.choice([*changes, *(["market"] if others else [])])
@@ -232,7 +235,20 @@ def tampered(author: Author, draft: Draft) -> None:
         draft.tampered = {name: changes[name]}
 
 
-SEALS = (too_few, unsorted, twice, stranger, high_s, empty, other_chain, other_steward, other_kind, tampered)
+SEALS = (
+    too_few,
+    unsorted,
+    twice,
+    stranger,
+    high_s,
+    empty,
+    other_parity,
+    other_chain,
+    other_steward,
+    other_kind,
+    tampered,
+    tampered,
+)
 """What can be wrong with the signatures of any message."""
 
 MOMENT = (late, out_of_sequence, other_state, uneven, unknown_id, repeated_id, descending)
@@ -241,7 +257,7 @@ MOMENT = (late, out_of_sequence, other_state, uneven, unknown_id, repeated_id, d
 CHANGE = (outside, too_far, over_the_edge, idle, split, disorderly, unannounced)
 """What can be wrong with a change."""
 
-EXECUTION = (forbidden, garbled, aside, harmful)
+EXECUTION = (other_calls, other_calls, other_values, harmful)
 """What can go wrong when a message is carried out."""
 
 

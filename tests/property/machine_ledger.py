@@ -13,11 +13,11 @@ from machine_protocol import Values, require
 from steward_evm import CHAIN
 
 if TYPE_CHECKING:
-    from machine_policies import Policy
+    from machine_policies import Limits, Policy
 
-INACTIVE, ACTIVE, RETIRED = range(3)
-FULL = 65_535
-"""Shares of a drift budget."""
+INACTIVE, ACTIVE, RETIRED, PAUSED = range(4)
+FULL, MINUTE = 240, 60
+"""Shares of a drift budget; what time is counted in."""
 
 
 @dataclass(slots=True)
@@ -27,9 +27,8 @@ class Version:
     sequence: int
     values: Values
     at: int
-    block: int
     proven: bool = False
-    """Whether governance took it for proven, or it outlived its probation before the next came."""
+    """Whether it was made for proven, or outlived its probation before the next came."""
 
     def is_good(self, now: int, probation: int) -> bool:
         """Whether a rollback may restore it, were it followed by another version now."""
@@ -38,7 +37,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One parameter's part in a change; a rollback moves it by nothing that counts."""
+    """One parameter's part in a change."""
 
     at: int
     distance: int
@@ -46,6 +45,10 @@ class Move:
     window: int
     era: int
     """How often the window was changed before."""
+
+    used: int
+    before: int
+    """Shares of the budget that are gone after it: of its own epoch, and of the one before."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,11 @@ class Line:
         """Its number; zero before activation, as the steward says."""
         return self.current.sequence if self.versions else 0
 
+    @property
+    def runs(self) -> bool:
+        """Whether it is active, paused or not."""
+        return self.status in {ACTIVE, PAUSED}
+
     def hash(self, values: Values) -> bytes:
         """What binds values to this steward, chain and market."""
         return _state_hash(self.address, self.market, values)
@@ -81,13 +89,13 @@ class Line:
         current = [self.current] if self.current.is_good(now, self.policy.probation) else []
         return [*(version for version in self.versions[:-1] if version.proven), *current][-1]
 
-    def advance(self, values: Values, now: int, block: int, *, proven: bool = False) -> None:
+    def advance(self, values: Values, now: int, *, proven: bool = False) -> None:
         """Add a version; the one before has had its time."""
         number = 0
         if self.versions:
             number = self.sequence + 1
             self.current.proven = self.current.is_good(now, self.policy.probation)
-        self.versions.append(Version(number, values, now, block, proven))
+        self.versions.append(Version(number, values, now, proven))
 
     def put(self, policy: Policy, stored: str) -> None:
         """Put a policy into force."""
@@ -97,35 +105,35 @@ class Line:
         self.policy, self.stored = policy, stored
 
     def move(self, index: int, distance: int, now: int) -> None:
-        """Note that a parameter was moved, or set back for nothing."""
+        """Note that a parameter was moved."""
         limits = self.policy.limits[index]
-        era = self.eras.get(index, 0)
-        moves = self.moves.setdefault(index, [])
-        moves.append(Move(now, distance, limits.drift_budget, limits.drift_window, era))
+        used, before = self._shares(index, now)
+        if limits.drift_window:
+            used += _shares(distance, limits.drift_budget)
+        moves, era = self.moves.setdefault(index, []), self.eras.get(index, 0)
+        moves.append(Move(now, distance, limits.drift_budget, limits.drift_window, era, used, before))
 
-    def changed_at(self, index: int) -> int:
-        """When a parameter was last moved, 0 for never."""
+    def memory(self) -> tuple[int, ...]:
+        """What the steward has to remember: 42 bits a parameter, six parameters a word."""
+        found = [0, 0, 0]
+        for index, moves in self.moves.items():
+            state = _minute(moves[-1].at) << 16 | moves[-1].used << 8 | moves[-1].before
+            found[index // 6] |= state << (42 * (index % 6))
+        return tuple(found)
+
+    def rests_until(self, index: int) -> int:
+        """When a parameter may be moved again as far as its cooldown goes, counted from the end of a minute."""
         moves = self.moves.get(index)
-        return moves[-1].at if moves else 0
-
-    def shares_used(self, index: int, now: int, window: int) -> int:
-        """Shares of the budget that are gone: of the epoch that holds `now`, and of the one before."""
-        used = before = last = 0
-        for move in self.moves.get(index, []):
-            used, before = _shifted(used, before, last, move.at, move.window)
-            last = move.at
-            if move.window and move.distance:
-                used += _shares(move.distance, move.budget)
-        return sum(_shifted(used, before, last, now, window))
+        return MINUTE * _minute(moves[-1].at) + self.policy.limits[index].cooldown if moves else 0
 
     def room(self, index: int, live: int, now: int) -> tuple[int, int]:
         """Return the lowest and the highest value that step, cooldown and budget leave a parameter."""
         limits = self.policy.limits[index]
-        if self.changed_at(index) and now < self.changed_at(index) + limits.cooldown:
+        if now < self.rests_until(index):
             return live, live
         down, up = steps(limits, live)
         if limits.drift_window:
-            left = FULL - self.shares_used(index, now, limits.drift_window)
+            left = FULL - sum(self._shares(index, now))
             most = max(0, left) * limits.drift_budget // FULL
             down, up = min(down, most), min(up, most)
         return max(0, live - down), live + up
@@ -135,11 +143,9 @@ class Line:
         limits, distance = self.policy.limits[index], abs(proposed - live)
         down, up = steps(limits, live)
         require(distance <= (up if proposed > live else down), f"parameter {index}: step too large")
-        changed_at = self.changed_at(index)
-        resting = changed_at and now < changed_at + limits.cooldown
-        require(not resting, f"parameter {index}: cooldown not over")
+        require(now >= self.rests_until(index), f"parameter {index}: cooldown not over")
         if limits.drift_window:
-            used = self.shares_used(index, now, limits.drift_window)
+            used = sum(self._shares(index, now))
             fits = distance <= limits.drift_budget and used + _shares(distance, limits.drift_budget) <= FULL
             require(fits, f"parameter {index}: drift budget spent")
 
@@ -148,10 +154,25 @@ class Line:
         moves = self.moves[index]
         last = moves[-1]
         window = [move for move in moves if move.era == last.era and move.at >= last.at - last.window]
-        return sum((Fraction(move.distance, move.budget) for move in window if move.distance), Fraction())
+        return sum((Fraction(move.distance, move.budget) for move in window), Fraction())
+
+    def _shares(self, index: int, now: int) -> tuple[int, int]:
+        """Shares that are gone: of the epoch that holds `now`, and of the one before."""
+        window, moves = self.policy.limits[index].drift_window // MINUTE, self.moves.get(index)
+        if not moves or not window:
+            return 0, 0
+        last = moves[-1]
+        epochs = _minute(now) // window - _minute(last.at) // window
+        return (last.used, last.before) if epochs == 0 else (0, last.used) if epochs == 1 else (0, 0)
 
 
-def steps(limits: object, live: int) -> tuple[int, int]:
+def epoch_end(window: int, now: int) -> int:
+    """Return the last second that counts to the same epoch of a window as now."""
+    minutes = window // MINUTE
+    return MINUTE * (_minute(now) // minutes * minutes + minutes - 1)
+
+
+def steps(limits: Limits, live: int) -> tuple[int, int]:
     """Return the largest step down and up."""
     if not limits.relative:
         return limits.max_step_down, limits.max_step_up
@@ -184,11 +205,10 @@ def _state_hash(address: str, market: bytes, values: Values) -> bytes:
     return keccak(words((int(address, 16), CHAIN)) + market + words((128, len(values), *values)))
 
 
+def _minute(seconds: int) -> int:
+    """The minute that a moment is counted to: the one that ends next, or just now."""
+    return -(-seconds // MINUTE)
+
+
 def _shares(distance: int, budget: int) -> int:
     return -(-distance * FULL // budget)
-
-
-def _shifted(used: int, before: int, last: int, now: int, window: int) -> tuple[int, int]:
-    """What is left of an epoch's shares, and of those of the epoch before it, as time goes on."""
-    epochs = now // window - last // window if window else 2
-    return (used, before) if epochs == 0 else (0, used) if epochs == 1 else (0, 0)

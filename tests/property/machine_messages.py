@@ -7,17 +7,25 @@ from functools import lru_cache
 
 from coincurve import PrivateKey
 from eth_utils import keccak
-from steward_evm import CHAIN, DOMAIN, FIELDS, FUNCTIONS
+from steward_evm import CHAIN
 
 Call = tuple[str, bytes]
 Probe = tuple[int, int]
 """An account, and the health below or above which it is liquidatable."""
 
-CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-MODEL_HASH, INPUT_ROOT = b"\x06" * 32, b"\x07" * 32
+HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
+DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+FIELDS = (
+    "(bytes32 market,uint256 sequence,bytes32 stateHash,bytes32 changesHash,bytes32 callsHash,"
+    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
+)
+MESSAGE = "(bytes32,uint256,bytes32,uint256[],uint256[],bytes32,bytes32,bytes32,(bytes,int256)[],uint256,uint256)"
+SUBMIT = keccak(text=f"submit(uint256,{MESSAGE},(uint256,uint256)[])")[:4]
 TYPES = {kind: keccak(text=kind + FIELDS) for kind in ("Apply", "Rollback")}
-KINDS = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback"}
-"""What is signed for each function."""
+KINDS = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback", "nonsense": "Apply"}
+"""What is signed for each purpose; there is no such thing as the last."""
+
+ACTIONS = {"apply": 0, "announce": 1, "rollback": 2, "nonsense": 3}
 
 
 def word(number: int) -> bytes:
@@ -35,43 +43,53 @@ def address_of(key: PrivateKey) -> str:
     return "0x" + keccak(key.public_key.format(compressed=False)[1:])[12:].hex()
 
 
-KEYS = tuple(sorted((PrivateKey(bytes([index]) * 32) for index in range(1, 7)), key=address_of))
-"""Everyone who ever signs, ascending by address; who is in the quorum changes."""
+KEYS = tuple(sorted((PrivateKey(bytes([index]) * 32) for index in range(1, 18)), key=address_of))
+"""Everyone who ever signs, ascending by address, one more than a policy can name."""
 
 SIGNERS = tuple(map(address_of, KEYS))
 
 
+def hash_calls(calls: tuple[Call, ...]) -> bytes:
+    """Chain calls together: the hash before, the target, and the hash of the data."""
+    found = bytes(32)
+    for target, data in calls:
+        found = keccak(found + word(int(target, 16)) + keccak(data))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The steward's message, less the two fields that it only records."""
+    """The steward's message."""
 
     market: bytes
     sequence: int
     state_hash: bytes
     ids: tuple[int, ...]
     values: tuple[int, ...]
-    calls: tuple[Call, ...]
+    calls_hash: bytes
     probes: tuple[Probe, ...]
     max_liquidatable: int
     deadline: int
+    model_hash: bytes = b"\x06" * 32
+    input_root: bytes = b"\x07" * 32
 
     def encoded(self) -> bytes:
-        """ABI encoding: eleven words, then the lists that four of them point to."""
-        lists = (_numbers(self.ids), _numbers(self.values), _calls(self.calls), _probes(self.probes))
-        ids, values, calls, probes = (352 + sum(map(len, lists[:index])) for index in range(4))
-        tail = (MODEL_HASH, INPUT_ROOT, word(probes), word(self.max_liquidatable), word(self.deadline))
-        head = (self.market, word(self.sequence), self.state_hash, word(ids), word(values), word(calls))
+        """ABI encoding: eleven words, then the lists that three of them point to."""
+        lists = (_numbers(self.ids), _numbers(self.values), _probes(self.probes))
+        ids, values, probes = (352 + sum(map(len, lists[:index])) for index in range(3))
+        head = (self.market, word(self.sequence), self.state_hash, word(ids), word(values), self.calls_hash)
+        tail = (self.model_hash, self.input_root, word(probes), word(self.max_liquidatable), word(self.deadline))
         return b"".join((*head, *tail, *lists))
 
     @lru_cache(maxsize=1_024)  # noqa: B019 - bounded, and messages are small
     def digest(self, kind: str, steward: str, chain: int = CHAIN) -> bytes:
         """EIP-712 digest of the message as `Apply` or `Rollback`."""
+        ids, values = _numbers(self.ids), _numbers(self.values)
         hashes = (
-            keccak(words(self.ids)),
-            keccak(words(self.values)),
-            keccak(word(32) + _calls(self.calls)),
-            MODEL_HASH,
-            INPUT_ROOT,
+            keccak(words((64, 64 + len(ids))) + ids + values),
+            self.calls_hash,
+            self.model_hash,
+            self.input_root,
             keccak(word(32) + _probes(self.probes)),
         )
         head = (TYPES[kind], self.market, word(self.sequence), self.state_hash)
@@ -86,19 +104,23 @@ class Seal:
     key: int
     digest: bytes
     spoilt: str = ""
-    """`high s` or `zero`, or nothing."""
+    """`high s`, `zero` or `other parity`, or nothing."""
 
     def words(self) -> bytes:
-        """The contract's v, r and s."""
+        """The contract's r and vs: the highest bit of the second says which of two points r stands for."""
+        parity, r, s = _signature(self.key, self.digest)
         if self.spoilt == "zero":
-            return words((27, 0, 0))
-        v, r, s = _signature(self.key, self.digest)
-        return words((55 - v, r, CURVE_ORDER - s) if self.spoilt else (v, r, s))
+            return words((0, 0))
+        if self.spoilt == "high s":
+            s = HALF_ORDER + 1
+        if self.spoilt == "other parity":
+            parity = 1 - parity
+        return words((r, parity << 255 | s))
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A message on its way to one of a steward's functions."""
+    """A message on its way to a steward, for a purpose."""
 
     function: str
     steward: int
@@ -109,7 +131,7 @@ class Attempt:
         """Selector and arguments."""
         message = self.message.encoded()
         seals = word(len(self.seals)) + b"".join(seal.words() for seal in self.seals)
-        return FUNCTIONS[self.function] + word(64) + word(64 + len(message)) + message + seals
+        return SUBMIT + words((ACTIONS[self.function], 96, 96 + len(message))) + message + seals
 
 
 @lru_cache(maxsize=64)
@@ -121,25 +143,15 @@ def _domain(steward: str, chain: int) -> bytes:
 @lru_cache(maxsize=256)
 def _signature(key: int, digest: bytes) -> tuple[int, int, int]:
     signed = KEYS[key].sign_recoverable(digest, hasher=None)
-    return signed[64] + 27, int.from_bytes(signed[:32]), int.from_bytes(signed[32:64])
+    return signed[64], int.from_bytes(signed[:32]), int.from_bytes(signed[32:64])
 
 
 def _numbers(numbers: tuple[int, ...]) -> bytes:
     return word(len(numbers)) + words(numbers)
 
 
-def _calls(calls: tuple[Call, ...]) -> bytes:
-    return _list([word(int(target, 16)) + word(64) + _bytes(data) for target, data in calls])
-
-
 def _probes(probes: tuple[Probe, ...]) -> bytes:
-    return _list([word(64) + word(threshold) + _bytes(word(account)) for account, threshold in probes])
-
-
-def _bytes(data: bytes) -> bytes:
-    return word(len(data)) + data.ljust(-(-len(data) // 32) * 32, b"\0")
-
-
-def _list(items: list[bytes]) -> bytes:
-    offsets = (32 * len(items) + sum(map(len, items[:index])) for index in range(len(items)))
-    return word(len(items)) + b"".join(map(word, offsets)) + b"".join(items)
+    items = [words((64, threshold, 32, account)) for account, threshold in probes]
+    return (
+        word(len(items)) + words(tuple(32 * len(items) + 128 * index for index in range(len(items)))) + b"".join(items)
+    )

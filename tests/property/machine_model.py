@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from machine_ledger import ACTIVE, INACTIVE, RETIRED, Line, check_corridor, check_invariants, check_within
-from machine_messages import KINDS, Attempt, Message, Seal
+from machine_ledger import (
+    ACTIVE,
+    INACTIVE,
+    MINUTE,
+    PAUSED,
+    RETIRED,
+    Line,
+    check_corridor,
+    check_invariants,
+    check_within,
+)
+from machine_messages import KINDS, Attempt, Call, Message, Seal, hash_calls
 from machine_protocol import Mood, Protocol, Refused, Values, require, settings
-from steward_evm import NOW
 
 if TYPE_CHECKING:
     from machine_policies import Policy
 
 VETOED = 2**256 - 1
-LAST_TIME = 2**32 - 1
+LAST_TIME = MINUTE * (2**26 - 1)
+"""An announcement is judged no later."""
+
 NO_ROLE = "access_control: account is missing role"
+FAILURES = {"high s": "ecdsa: invalid signature `s` value", "zero": "ecdsa: invalid signature"}
+"""What is said of signatures that are none at all."""
 
 
 def check_role(*, held: bool) -> None:
@@ -26,36 +38,16 @@ def check_role(*, held: bool) -> None:
 
 
 @dataclass(slots=True)
-class Quorum:
-    """One steward's own state."""
+class Steward:
+    """What a steward knows that is no single market's."""
 
     address: str
-    signers: tuple[int, ...]
-    threshold: int
-    paused: bool = False
     announced: dict[bytes, int] = field(default_factory=dict)
-
-    def replace(self, threshold: int, signers: tuple[int, ...]) -> None:
-        """Name other signers, by their position among everyone who ever signs. Raises Refused."""
-        require(0 < threshold <= len(signers), "threshold out of range")
-        require(all(a < b for a, b in pairwise(signers)), "signers not strictly ascending")
-        self.threshold, self.signers = threshold, signers
 
     def veto(self, digest: bytes) -> None:
         """Forbid an announced change. Raises Refused."""
         require(digest in self.announced, "not announced")
         self.announced[digest] = VETOED
-
-    def check_seals(self, digest: bytes, seals: tuple[Seal, ...]) -> None:
-        """Refuse a message that too few have signed. Raises Refused."""
-        require(len(seals) >= self.threshold, "too few signatures")
-        last = -1
-        for seal in seals:
-            if seal.spoilt:
-                raise Refused("ecdsa: invalid signature" + (" `s` value" if seal.spoilt == "high s" else ""))
-            require(seal.digest == digest and seal.key in self.signers, "unknown signer")
-            require(seal.key > last, "signers not strictly ascending")
-            last = seal.key
 
 
 @dataclass(slots=True)
@@ -90,18 +82,13 @@ class Trial:
 class Model:
     """Everything that there is in one run of the machine."""
 
-    def __init__(self, quorums: list[Quorum], lines: list[Line], addresses: list[str]) -> None:
-        self.quorums = quorums
+    def __init__(self, stewards: list[Steward], lines: list[Line], addresses: list[str], now: int) -> None:
+        self.stewards = stewards
         self.lines = lines
         self.addresses = addresses
         self.protocols = [Protocol()] * len(addresses)
         self.used: set[bytes] = set()
-        self.now = NOW
-
-    @property
-    def block(self) -> int:
-        """A block a second."""
-        return self.now - NOW + 1
+        self.now = now
 
     def live(self, line: Line) -> Values:
         """A market's live values. Raises Refused where a getter fails."""
@@ -128,10 +115,10 @@ class Model:
         """Put a policy into force. Raises Refused."""
         check_role(held=governs)
         require(known, "policy not stored")
+        require(line.status != RETIRED, "market retired")
         values = self.protocols[policy.protocol].read(policy, self.now)
         check_within(policy, values)
-        require(line.status != RETIRED, "market retired")
-        require(line.status != ACTIVE or self.live(line) == values, "reads other values")
+        require(line.status == INACTIVE or self.live(line) == values, "reads other values")
         line.put(policy, stored)
 
     def activate(self, line: Line) -> None:
@@ -140,19 +127,32 @@ class Model:
         values = self.live(line)
         check_within(line.policy, values)
         line.status = ACTIVE
-        line.advance(values, self.now, self.block, proven=True)
+        line.advance(values, self.now, proven=True)
 
     def rebase(self, line: Line) -> None:
         """Take the live values for proven. Raises Refused."""
-        require(line.status == ACTIVE, "market not active")
+        require(line.runs, "market not active")
         values = self.live(line)
         check_within(line.policy, values)
-        line.advance(values, self.now, self.block, proven=True)
+        line.advance(values, self.now, proven=True)
 
     def retire(self, line: Line) -> None:
         """End a market. Raises Refused."""
-        require(line.status == ACTIVE, "market not active")
+        require(line.runs, "market not active")
         line.status = RETIRED
+
+    def set_paused(self, steward: int, markets: list[bytes], *, paused: bool) -> None:
+        """Stop changes of all these markets, or let them through again, or nothing of it. Raises Refused."""
+        before, after = (ACTIVE, PAUSED) if paused else (PAUSED, ACTIVE)
+        lines = [self.find(steward, market) for market in markets]
+        fitting = all(line is not None and line.status == before for line in lines)
+        require(fitting and len(set(markets)) == len(markets), "market not in that status")
+        for line in lines:
+            line.status = after
+
+    def calls(self, policy: Policy, before: Values, after: Values) -> tuple[Call, ...]:
+        """The calls that a steward makes to turn some values into others."""
+        return tuple((self.addresses[policy.protocol], data) for data in policy.calldata(before, after))
 
     def poke(self, index: int, numbers: Values) -> None:
         """Change a protocol behind everybody's back."""
@@ -165,28 +165,32 @@ class Model:
     def _note(self, trial: Trial) -> None:
         line = trial.line
         if trial.function == "announce":
-            self.quorums[line.steward].announced[trial.digest] = self.now
+            self.stewards[line.steward].announced[trial.digest] = self.now
             return
         assert trial.digest not in self.used, "a message worked twice"
         self.used.add(trial.digest)
+        if trial.function == "rollback":
+            line.advance(trial.after, self.now, proven=True)
+            return
         for index, (before, after) in enumerate(zip(trial.before, trial.after, strict=True)):
             if before != after:
-                line.move(index, abs(after - before) if trial.function == "apply" else 0, self.now)
-        line.advance(trial.after, self.now, self.block)
+                line.move(index, abs(after - before), self.now)
+        line.advance(trial.after, self.now)
 
     def _submit(self, attempt: Attempt, trial: Trial) -> None:
         """Rules in the steward's order."""
-        message, quorum = attempt.message, self.quorums[attempt.steward]
+        message, steward = attempt.message, self.stewards[attempt.steward]
+        require(attempt.function != "nonsense", "unknown action")
         restores = attempt.function == "rollback"
-        require(restores or not quorum.paused, "paused")
         line = self.find(attempt.steward, message.market)
-        require(line is not None and line.status == ACTIVE, "market not active")
+        require(line is not None and line.runs, "market not active")
+        require(restores or line.status != PAUSED, "paused")
         require(self.now <= message.deadline, "deadline passed")
         require(message.sequence == line.sequence + 1, "wrong sequence")
         require(len(message.ids) == len(message.values), "lengths differ")
-        trial.digest = message.digest(KINDS[attempt.function], quorum.address)
-        quorum.check_seals(trial.digest, attempt.seals)
+        trial.digest = message.digest(KINDS[attempt.function], steward.address)
         policy = line.policy
+        check_seals(policy, trial.digest, attempt.seals)
         trial.line, trial.before = line, trial.protocols[policy.protocol].read(policy, self.now)
         require(line.hash(trial.before) == message.state_hash, "state has changed")
         if restores:
@@ -195,9 +199,9 @@ class Model:
             announces = attempt.function == "announce"
             self._check_change(trial, message, min(message.deadline, LAST_TIME) if announces else self.now)
             if announces:
-                self._check_announcement(quorum, trial, message.deadline)
+                self._check_announcement(steward, trial, message.deadline)
                 return
-            self._check_notice(quorum, trial)
+            self._check_notice(steward, trial)
         self._execute(trial, message)
 
     def _check_change(self, trial: Trial, message: Message, at: int) -> None:
@@ -239,27 +243,25 @@ class Model:
         check_invariants(line.policy, good)
         return good
 
-    def _check_announcement(self, quorum: Quorum, trial: Trial, deadline: int) -> None:
-        require(trial.digest not in quorum.announced, "already announced")
+    def _check_announcement(self, steward: Steward, trial: Trial, deadline: int) -> None:
+        require(trial.digest not in steward.announced, "already announced")
         require(trial.notice != 0, "no notice due")
         require(self.now + trial.notice <= deadline, "notice longer than deadline")
 
-    def _check_notice(self, quorum: Quorum, trial: Trial) -> None:
+    def _check_notice(self, steward: Steward, trial: Trial) -> None:
         if trial.notice:
-            require(trial.digest in quorum.announced, "not announced")
-            require(quorum.announced[trial.digest] != VETOED, "vetoed")
-            require(self.now >= quorum.announced[trial.digest] + trial.notice, "notice not over")
+            require(trial.digest in steward.announced, "not announced")
+            require(steward.announced[trial.digest] != VETOED, "vetoed")
+            require(self.now >= steward.announced[trial.digest] + trial.notice, "notice not over")
 
     def _execute(self, trial: Trial, message: Message) -> None:
         """Make the calls, read back, probe. Raises Refused."""
         policy = trial.line.policy
-        for target, data in message.calls:
-            allowed = target == self.addresses[policy.protocol] and any(
-                data.startswith(prefix) for prefix in policy.prefixes
-            )
-            require(allowed, "call not allowed")
+        calls = self.calls(policy, trial.before, trial.after)
+        for _, data in calls:
             for index, number in settings(data):
                 self._set(trial, policy.protocol, index, number)
+        require(hash_calls(calls) == message.calls_hash, "other calls than signed")
         found = trial.protocols[policy.protocol].read(policy, self.now)
         for index, value in enumerate(found):
             rule = "moved untouched" if trial.after[index] == trial.before[index] else "value not in place"
@@ -277,6 +279,19 @@ class Model:
                 trial.protocols = other.protocols
                 trial.others += [*other.others, other]
         trial.protocols[protocol] = replace(after, errand=None)
+
+
+def check_seals(policy: Policy, digest: bytes, seals: tuple[Seal, ...]) -> None:
+    """Refuse a message that too few of a policy's signers have signed. Raises Refused."""
+    require(len(seals) >= policy.threshold, "too few signatures")
+    last = -1
+    for seal in seals:
+        if seal.spoilt in FAILURES:
+            raise Refused(FAILURES[seal.spoilt])
+        genuine = seal.digest == digest and not seal.spoilt
+        require(genuine and seal.key in policy.signers, "unknown signer")
+        require(seal.key > last, "signers not strictly ascending")
+        last = seal.key
 
 
 def coupled_ids(policy: Policy, index: int) -> set[int]:

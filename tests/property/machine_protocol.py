@@ -6,12 +6,24 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from machine_policies import HEALTH_ABOVE, HEALTH_BELOW, HEALTH_TRUE, INITIAL, NO_HEALTH, NUMBERS, SET_ALL, Policy
+from machine_policies import (
+    HEALTH_ABOVE,
+    HEALTH_BELOW,
+    HEALTH_TRUE,
+    INITIAL,
+    NO_HEALTH,
+    NUMBERS,
+    SET_SIX,
+    SET_TEN,
+    Policy,
+)
 
 if TYPE_CHECKING:
     from machine_messages import Attempt, Probe
 
 Values = tuple[int, ...]
+WHOLE_WORDS = 3
+"""Words that the getter of all numbers answers when it answers too little, and most of a fourth."""
 
 
 class Mood(IntEnum):
@@ -32,7 +44,7 @@ def require(condition: bool, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Six numbers and a mood."""
+    """Sixteen numbers and a mood."""
 
     numbers: Values = INITIAL
     mood: Mood = Mood.HONEST
@@ -47,9 +59,11 @@ class Protocol:
 
     def read(self, policy: Policy, now: int) -> Values:
         """A policy's parameters. Raises Refused where a getter fails."""
-        require(self.mood not in {Mood.SHORT, Mood.BROKEN}, "getter failed")
+        if self.mood is Mood.SHORT:
+            require(not policy.alone and max(policy.order) < WHOLE_WORDS, "getter failed")
+        require(self.mood is not Mood.BROKEN, "getter failed")
         shown = self.shown(now)
-        return tuple(shown[place] for place in policy.order[: len(policy.limits)])
+        return tuple(shown[place] for place in policy.order)
 
     def set(self, index: int, number: int, now: int) -> Protocol:
         """The protocol after one number was set. Raises Refused as the protocol itself does."""
@@ -75,7 +89,7 @@ class Protocol:
         """What the health view says of an account. Raises Refused where there is none."""
         require(policy.health != NO_HEALTH, "health view failed")
         account, threshold = probe
-        health = self.numbers[0] - account
+        health = self.numbers[policy.health_word] - account
         if policy.health == HEALTH_BELOW:
             return health < threshold
         if policy.health == HEALTH_ABOVE:
@@ -84,9 +98,10 @@ class Protocol:
 
 
 def settings(data: bytes) -> list[tuple[int, int]]:
-    """Which numbers calldata sets, in order. Raises Refused for calldata that the protocol cannot read."""
-    arguments = [int.from_bytes(data[start : start + 32]) for start in range(4, len(data) - 31, 32)]
-    whole = data[:4] == SET_ALL
-    require(len(arguments) >= (NUMBERS if whole else 2), "call failed")
-    require(whole or arguments[0] < NUMBERS, "call failed")
-    return list(enumerate(arguments[:NUMBERS])) if whole else [(arguments[0], arguments[1])]
+    """Which numbers a setter's calldata sets, in order."""
+    numbers = [int.from_bytes(data[start : start + 32]) for start in range(4, len(data), 32)]
+    if data[:4] == SET_SIX:
+        return list(enumerate(numbers))
+    if data[:4] == SET_TEN:
+        return list(enumerate(numbers[1:], numbers[0]))
+    return list(zip(numbers[::2], numbers[1::2], strict=True))

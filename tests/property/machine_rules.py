@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING
 from eth_abi import encode
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from machine_author import Author
-from machine_chain import LINES, quorum_arguments
+from machine_author import FOR_EVER, Author
 from machine_checks import Observed
-from machine_flaws import CHANGE, EXECUTION, MOMENT, POKE, SEALS, Flaw, missed
-from machine_messages import KEYS, SIGNERS, Attempt, words
+from machine_flaws import CHANGE, EXECUTION, MOMENT, NUDGE, SEALS, Flaw, missed
+from machine_ledger import ACTIVE, PAUSED, epoch_end
+from machine_malformed import FAULTS
+from machine_markets import LINES
+from machine_messages import SIGNERS, Attempt, words
 from machine_model import NO_ROLE
 from machine_policies import INITIAL, Policy
 from machine_protocol import Mood, Values
-from machine_variants import TRAPS, VARIANTS, Variant, malformed, unchanged
+from machine_records import policy_address
+from machine_variants import TRAPS, VARIANTS, Variant, unchanged
 from steward_evm import ANYONE, GOVERNANCE, GUARDIAN, Reverted
 
 if TYPE_CHECKING:
     from machine_ledger import Line
 
-AT = st.sampled_from((0, 1, 2, 3, 0, 1, 2, 3, 4))
+AT = st.sampled_from((0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 6))
 """Positions in `LINES`, the latecomer's less often."""
 
 STEWARD = st.integers(0, 1)
 FUNCTION = st.sampled_from(("apply", "rollback", "announce"))
+ANOTHER = st.sampled_from(("apply", "rollback", "announce", "nonsense"))
 SEED = st.integers(0, 2**32 - 1)
 SECONDS = st.sampled_from((1, 59, 60, 299, 300, 599, 600, 1_000, 1_200, 3_599, 3_600, 7_200, 86_400, 604_800))
 
@@ -64,10 +68,10 @@ class Machine(Observed):
         if fate == "twice":
             self.send("announce", attempt)
         if fate == "vetoed":
-            address = self.model.quorums[attempt.steward].address
+            address = self.model.stewards[attempt.steward].address
             self._veto(attempt.steward, attempt.message.digest("Apply", address))
-        late = attempt.message.deadline - self.model.now + 1
-        self.wait(late if fate == "late" else notice - (fate == "early"))
+        left = attempt.message.deadline - self.model.now
+        self.wait(left + 1 if fate == "late" and left < FOR_EVER else notice - (fate == "early"))
         self.send("carry out", replace(attempt, function="apply"))
 
     @rule(at=AT, early=st.booleans(), seed=SEED)
@@ -77,8 +81,8 @@ class Machine(Observed):
         resting = [index for index, limits in enumerate(line.policy.limits) if limits.cooldown]
         if resting:
             index = author.random.choice(resting)
-            if self.send("apply", author.move(line, index, self._farthest(author, line, index)).signed()) is None:
-                self.wait(line.policy.limits[index].cooldown - early)
+            if self.send("apply", author.move(line, index, author.farthest(line, index)).signed()) is None:
+                self.wait(max(0, line.rests_until(index) - self.model.now - early))
                 self.send("rush", author.move(line, index, author.live(line)[index] + 1).signed())
 
     @rule(at=AT, seed=SEED)
@@ -91,9 +95,9 @@ class Machine(Observed):
         index = author.random.choice(budgeted)
         window = line.policy.limits[index].drift_window
         for _ in range(author.random.randint(1, 4)):
-            self.send("apply", author.move(line, index, self._farthest(author, line, index)).signed())
-            next_epoch = window - self.model.now % window
-            self.wait(author.random.choice((0, 0, 1, window // 3, next_epoch - 1, next_epoch)))
+            self.send("apply", author.move(line, index, author.farthest(line, index)).signed())
+            left = epoch_end(window, self.model.now) - self.model.now
+            self.wait(author.random.choice((0, 0, 1, window // 3, left, left + 1)))
         live = author.live(line)[index]
         low, high = line.room(index, live, self.model.now)
         self.send("drain", author.move(line, index, author.random.choice((max(0, low - 1), high + 1))).signed())
@@ -136,7 +140,7 @@ class Machine(Observed):
         """Send a rollback to something else than the last good version."""
         self._err("rollback", at, missed, seed)
 
-    @rule(seed=SEED, function=FUNCTION, elsewhere=st.booleans())
+    @rule(seed=SEED, function=ANOTHER, elsewhere=st.booleans())
     def replay(self, seed: int, function: str, elsewhere: bool) -> None:
         """Send an old message again: as what it was or something else, here or to the other steward."""
         if not self.sent:
@@ -153,11 +157,11 @@ class Machine(Observed):
         """Let time pass."""
         self.wait(seconds)
 
-    @rule(protocol=st.integers(0, 2), seed=SEED)
+    @rule(protocol=st.integers(0, 3), seed=SEED)
     def poke(self, protocol: int, seed: int) -> None:
         """Change a protocol behind everybody's back."""
         numbers = self._numbers(self._random(seed), protocol)
-        self.chain.act(self.chain.protocols[protocol], "poke(uint256[6])", words(numbers))
+        self.chain.act(self.chain.protocols[protocol], "poke(uint256[16])", words(numbers))
         self.model.poke(protocol, numbers)
         self.settle("poke", None, None)
 
@@ -188,7 +192,7 @@ class Machine(Observed):
 
     # Governance and guardian
 
-    @rule(at=AT, variant=st.sampled_from((unchanged, *VARIANTS, *TRAPS, malformed, None)), seed=SEED)
+    @rule(at=AT, variant=st.sampled_from((unchanged, *VARIANTS, *TRAPS, None)), seed=SEED)
     def set_policy(self, at: int, variant: Variant | None, seed: int) -> None:
         """Put another policy into force, or one that must not be."""
         line, author = self.model.lines[at], self._author(seed)
@@ -212,30 +216,40 @@ class Machine(Observed):
             act = "activate"
         expected = self.refusal(lambda: getattr(self.model, act)(line))
         self.settle(act, expected, self.chain.govern(line.steward, f"{act}(bytes32)", line.market))
+        if act == "retire":
+            self._put(line, line.policy)
+
+    @rule(at=AT, seed=SEED)
+    def store_wrongly(self, at: int, seed: int) -> None:
+        """Store policies with one thing wrong each."""
+        random = self._random(seed)
+        for fault in random.sample(FAULTS, 3):
+            records = self.chain.records(LINES[at][2])
+            reason = fault(random, records)
+            try:
+                self.chain.store(records.blob())
+            except Reverted as error:
+                self.settle("store", f"policy_registry: {reason}", str(error))
+            else:
+                self.settle("store", f"policy_registry: {reason}", None)
 
     @rule(steward=STEWARD, seed=SEED)
-    def appoint(self, steward: int, seed: int) -> None:
-        """Name other signers."""
-        random = self._random(seed)
-        signers = sorted(random.sample(range(len(KEYS)), random.randint(1, len(KEYS) - 1)))
-        threshold = random.randint(1, len(signers))
-        if random.random() < 0.3:
-            threshold = random.choice((0, len(signers) + 1))
-        elif random.random() < 0.2:
-            signers = [*signers, signers[0]]
-        expected = self.refusal(lambda: self.model.quorums[steward].replace(threshold, tuple(signers)))
-        arguments = quorum_arguments(threshold, tuple(signers))
-        self.settle("set quorum", expected, self.chain.govern(steward, "set_quorum(uint256,address[])", arguments))
+    def veto(self, steward: int, seed: int) -> None:
+        """Forbid a change that was announced, or that was not."""
+        self._veto(steward, self._random(seed).choice([*self.model.stewards[steward].announced, bytes(32)]))
 
-    @rule(steward=STEWARD, act=st.sampled_from(("veto", "unpause", "unpause", "unpause", "pause")), seed=SEED)
-    def guard(self, steward: int, act: str, seed: int) -> None:
-        """Stop changes, forbid an announced one, or let changes through again."""
-        quorum, address = self.model.quorums[steward], self.chain.stewards[steward]
-        if act == "veto":
-            self._veto(steward, self._random(seed).choice([*quorum.announced, bytes(32)]))
-            return
-        quorum.paused = act == "pause"
-        self.settle(act, None, self.chain.act(address, f"{act}()", b"", GUARDIAN if quorum.paused else GOVERNANCE))
+    @rule(steward=STEWARD, paused=st.sampled_from((True, False, False)), fits=st.booleans(), seed=SEED)
+    def stop(self, steward: int, paused: bool, fits: bool, seed: int) -> None:
+        """Pause markets, or let their changes through again: such as can be, or any."""
+        random, status = self._random(seed), ACTIVE if paused else PAUSED
+        lines = [line for line in self.model.lines if line.steward == steward and (line.status == status or not fits)]
+        markets = [line.market for line in random.sample(lines, random.randint(0, len(lines)))]
+        if not fits and random.random() < 0.3:
+            markets.append(random.choice([bytes(32), *markets]))
+        expected = self.refusal(lambda: self.model.set_paused(steward, markets, paused=paused))
+        act, sender = ("pause", GUARDIAN) if paused else ("unpause", GOVERNANCE)
+        arguments = encode(["bytes32[]"], [markets])
+        self.settle(act, expected, self.chain.act(self.chain.stewards[steward], f"{act}(bytes32[])", arguments, sender))
 
     @rule(at=AT, seed=SEED)
     def trespass(self, at: int, seed: int) -> None:
@@ -243,13 +257,12 @@ class Machine(Observed):
         line, random = self.model.lines[at], self._random(seed)
         market, someone, role = line.market, words((int(ANYONE, 16),)), bytes(32)
         calls = (
-            ("pause()", b"", GOVERNANCE),
-            ("unpause()", b"", GUARDIAN),
-            ("veto(bytes32)", random.choice([*self.model.quorums[line.steward].announced, bytes(32)]), GOVERNANCE),
-            ("set_quorum(uint256,address[])", quorum_arguments(1, (0,)), GUARDIAN),
+            ("pause(bytes32[])", encode(["bytes32[]"], [[market]]), GOVERNANCE),
+            ("unpause(bytes32[])", encode(["bytes32[]"], [[market]]), GUARDIAN),
+            ("veto(bytes32)", random.choice([*self.model.stewards[line.steward].announced, bytes(32)]), GOVERNANCE),
             ("set_policy(bytes32,address)", market + words((int(line.stored, 16),)), GUARDIAN),
             *((f"{act}(bytes32)", market, GUARDIAN) for act in ("activate", "rebase", "retire")),
-            ("hand_on(address,bytes)", self._poke_arguments(line, INITIAL), GUARDIAN),
+            ("hand_on(address,bytes)", self._nudge_arguments(line, 0, 1), GUARDIAN),
             *((f"{act}(bytes32,address)", role + someone, GUARDIAN) for act in ("grantRole", "revokeRole")),
         )
         signature, arguments, insider = random.choice(calls)
@@ -290,12 +303,9 @@ class Machine(Observed):
         return tuple(numbers)
 
     def _put(self, line: Line, policy: Policy) -> None:
-        try:
-            stored = self.chain.store(policy)
-        except Reverted as error:
-            bad = [index for index, limits in enumerate(policy.limits) if limits.minimum > limits.maximum]
-            self.settle("store", f"policy_registry: parameter {bad[0]}: bad corridor" if bad else None, str(error))
-            return
+        blob = self.chain.records(policy).blob()
+        stored = self.chain.store(blob)
+        assert stored == policy_address(self.chain.registry, blob)
         self.storage = self.chain.storage()
         expected = self.refusal(lambda: self.model.set_policy(line, policy, stored))
         arguments = line.market + words((int(stored, 16),))
@@ -303,21 +313,22 @@ class Machine(Observed):
         self.settle("set policy", expected, actual)
 
     def _hand_on(self, line: Line, seed: int) -> None:
-        numbers = self._numbers(self._random(seed), line.policy.protocol)
-        arguments = self._poke_arguments(line, numbers)
-        self.model.poke(line.policy.protocol, numbers)
+        random, protocol = self._random(seed), line.policy.protocol
+        if seed % 4 == 0:
+            arguments = encode(["address", "bytes"], [random.choice(SIGNERS), b""])
+            actual = self.chain.govern(line.steward, "hand_on(address,bytes)", arguments)
+            self.settle("hand on", "risk_steward: target is no contract", actual)
+            return
+        numbers = list(self.model.protocols[protocol].numbers)
+        place = random.choice(line.policy.order)
+        numbers[place] = max(0, INITIAL[place] + random.randint(-15, 15))
+        self.model.poke(protocol, tuple(numbers))
+        arguments = self._nudge_arguments(line, place, numbers[place])
         self.settle("hand on", None, self.chain.govern(line.steward, "hand_on(address,bytes)", arguments))
 
-    def _poke_arguments(self, line: Line, numbers: Values) -> bytes:
+    def _nudge_arguments(self, line: Line, place: int, number: int) -> bytes:
         protocol = self.chain.protocols[line.policy.protocol]
-        return encode(["address", "bytes"], [protocol, POKE + words(numbers)])
-
-    @staticmethod
-    def _farthest(author: Author, line: Line, index: int) -> int:
-        """Return one of the two values that a parameter can just reach."""
-        limits, live = line.policy.limits[index], author.live(line)[index]
-        low, high = line.room(index, live, author.model.now)
-        return author.random.choice((max(low, limits.minimum), min(high, limits.maximum)))
+        return encode(["address", "bytes"], [protocol, NUDGE + words((place, number))])
 
     def _announcement(self, at: int, seed: int, *, hasty: bool = False) -> Attempt:
         """Write an announcement, mostly for a market where notice may be due; or one that expires too early for it."""
@@ -329,5 +340,5 @@ class Machine(Observed):
         return draft.signed()
 
     def _veto(self, steward: int, digest: bytes) -> None:
-        expected = self.refusal(lambda: self.model.quorums[steward].veto(digest))
+        expected = self.refusal(lambda: self.model.stewards[steward].veto(digest))
         self.settle("veto", expected, self.chain.act(self.chain.stewards[steward], "veto(bytes32)", digest, GUARDIAN))

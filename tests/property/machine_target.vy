@@ -1,6 +1,6 @@
 # pragma version ~=0.4.3
 """
-@title A protocol of six numbers in one of many moods: it clamps, lies, meddles, refuses, or calls someone else
+@title A protocol of sixteen numbers in one of many moods: it clamps, lies, meddles, refuses, or calls someone else
 @license AGPL-3.0-only
 @notice Only its setters set, but anyone may choose its mood or change it behind their backs.
 """
@@ -15,12 +15,12 @@ LYING: constant(uint256) = 4  # answers one too many for the first number
 MEDDLING: constant(uint256) = 5  # moves the next number along
 REFUSING: constant(uint256) = 6
 MUTE: constant(uint256) = 7  # refuses without a reason
-SHORT: constant(uint256) = 8  # answers a byte less than a word
+SHORT: constant(uint256) = 8  # answers a byte less than a word, or than four of all
 BREAKING: constant(uint256) = 9  # answers until it is set
 BROKEN: constant(uint256) = 10
 
-numbers: uint256[6]
-pretence: uint256[6]
+numbers: uint256[16]
+pretence: uint256[16]
 pretence_at: uint256
 mood: uint256
 setters: HashMap[address, bool]
@@ -37,11 +37,20 @@ def allow(setter: address):
 
 
 @external
-def poke(numbers: uint256[6]):
+def poke(numbers: uint256[16]):
     """
     @notice Change everything behind the setters' backs; it does wonders for the mood.
     """
     self.numbers = numbers
+    self.mood = HONEST
+
+
+@external
+def nudge(index: uint256, number: uint256):
+    """
+    @notice Change one number behind the setters' backs, which does as much.
+    """
+    self.numbers[index] = number
     self.mood = HONEST
 
 
@@ -63,12 +72,21 @@ def send_on_errand(target: address, data: Bytes[MAX_ERRAND]):
 
 
 @external
-def set_all(numbers: uint256[6]):
+def set_six(numbers: uint256[6]):
     """
-    @notice Set every number, in their order.
+    @notice Set the first six numbers, in their order.
     """
     for index: uint256 in range(6):
         self._set(index, numbers[index])
+
+
+@external
+def set_ten(first: uint256, numbers: uint256[10]):
+    """
+    @notice Set ten numbers from one on, in their order.
+    """
+    for index: uint256 in range(10):
+        self._set(first + index, numbers[index])
 
 
 @external
@@ -80,13 +98,22 @@ def set_one(index: uint256, number: uint256):
 
 
 @external
+def set_two(index: uint256, number: uint256, other_index: uint256, other_number: uint256):
+    """
+    @notice Set two numbers.
+    """
+    self._set(index, number)
+    self._set(other_index, other_number)
+
+
+@external
 @view
 @raw_return
-def all() -> Bytes[192]:
+def all() -> Bytes[512]:
     """
     @notice Every number.
     """
-    return slice(abi_encode(self._shown()), 0, self._length(192))
+    return slice(abi_encode(self._shown()), 0, 127 if self.mood == SHORT else 512)
 
 
 @external
@@ -96,16 +123,17 @@ def one(index: uint256) -> Bytes[32]:
     """
     @notice One number.
     """
-    return slice(abi_encode(self._shown()[index]), 0, self._length(32))
+    return slice(abi_encode(self._shown()[index]), 0, 31 if self.mood == SHORT else 32)
 
 
 @external
 @view
-def health(account: uint256) -> int256:
+def health(account: uint256) -> (int256, int256):
     """
-    @notice By how much the first number exceeds an account's own.
+    @notice By how much the first number, and the second, exceed an account's own.
     """
-    return convert(self.numbers[0], int256) - convert(account, int256)
+    own: int256 = convert(account, int256)
+    return convert(self.numbers[0], int256) - own, convert(self.numbers[1], int256) - own
 
 
 @internal
@@ -125,7 +153,7 @@ def _set(index: uint256, number: uint256):
     elif self.mood != FROZEN:
         self.numbers[index] = number
     if self.mood == MEDDLING:
-        self.numbers[(index + 1) % 6] += 1
+        self.numbers[(index + 1) % 16] += 1
     if self.mood == BREAKING:
         self.mood = BROKEN
 
@@ -140,15 +168,9 @@ def _run_errand():
 
 @internal
 @view
-def _shown() -> uint256[6]:
+def _shown() -> uint256[16]:
     assert self.mood != BROKEN, "target: broken"
-    shown: uint256[6] = self.pretence if self.pretence_at == block.timestamp else self.numbers
+    shown: uint256[16] = self.pretence if self.pretence_at == block.timestamp else self.numbers
     if self.mood == LYING:
         shown[0] += 1
     return shown
-
-
-@internal
-@view
-def _length(right: uint256) -> uint256:
-    return 31 if self.mood == SHORT else right

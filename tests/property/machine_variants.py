@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from machine_messages import word
-from machine_policies import DAY, HOUR, SET_ALL, SET_ONE, Policy
+from machine_markets import DAY, HOUR
+from machine_messages import KEYS
+from machine_policies import Limits, Policy, by_many, by_one, by_twos
 
 from models.market import Invariant
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from random import Random
 
     from machine_protocol import Values
-    from steward_evm import Limits
 
 Variant = Callable[["Random", Policy, "Values"], Policy]
 LARGEST = 2**128 - 1
-WINDOWS = (0, 600, 1_000, HOUR, DAY)
+MOST_SETTERS, MOST_SIGNATURES = 8, 4
+WINDOWS = (0, 60, 600, 1_020, HOUR, DAY)
 
 
 def unchanged(_random: Random, policy: Policy, _live: Values) -> Policy:
@@ -35,7 +36,7 @@ def wider(random: Random, policy: Policy, _live: Values) -> Policy:
         lambda row: replace(
             row,
             minimum=row.minimum // factor,
-            maximum=min(row.maximum * factor, 10_000),
+            maximum=min(row.maximum * factor, LARGEST),
             max_step_up=min(row.max_step_up * factor, 10_000),
             max_step_down=min(row.max_step_down * factor, 10_000),
         ),
@@ -55,7 +56,11 @@ def narrower(random: Random, policy: Policy, live: Values) -> Policy:
 
 def budget(random: Random, policy: Policy, _live: Values) -> Policy:
     """Change what may move in a window."""
-    return _each(policy, lambda row: replace(row, drift_budget=row.drift_budget * random.choice((0, 1, 2, 4)) // 2))
+    halves = (0, 1, 2, 4)
+    return _each(
+        policy,
+        lambda row: replace(row, drift_budget=min(row.drift_budget * random.choice(halves) // 2, LARGEST)),
+    )
 
 
 def window(random: Random, policy: Policy, _live: Values) -> Policy:
@@ -91,9 +96,16 @@ def ties(random: Random, policy: Policy, _live: Values) -> Policy:
 
 def access(random: Random, policy: Policy, _live: Values) -> Policy:
     """Read through other getters and set through other calls."""
-    pinned = tuple(SET_ONE + word(index) for index in random.sample(range(6), 3))
-    prefixes = random.choice(((SET_ALL, SET_ONE), (SET_ALL, *pinned), (SET_ONE,)))
-    return replace(policy, one_by_one=not policy.one_by_one, prefixes=prefixes)
+    number = len(policy.order)
+    alone = random.choice(((), tuple(range(number)), tuple(sorted(random.sample(range(number), number // 2)))))
+    ways = (by_many, by_twos, by_one) if number <= MOST_SETTERS else (by_many, by_twos)
+    return replace(policy, alone=alone, setters=random.choice(ways)(policy.order))
+
+
+def quorum(random: Random, policy: Policy, _live: Values) -> Policy:
+    """Name other signers, and how many of them have to sign."""
+    signers = tuple(sorted(random.sample(range(len(KEYS)), random.randint(1, len(KEYS) - 1))))
+    return replace(policy, signers=signers, threshold=random.randint(1, min(len(signers), MOST_SIGNATURES)))
 
 
 def excluding(random: Random, policy: Policy, live: Values) -> Policy:
@@ -114,21 +126,19 @@ def permuted(random: Random, policy: Policy, _live: Values) -> Policy:
     """Take one parameter's number for another's."""
     order, (first, second) = list(policy.order), random.sample(range(len(policy.limits)), 2)
     order[first], order[second] = order[second], order[first]
-    return replace(wider(random, policy, ()), order=tuple(order), invariants=())
+    return replace(wider(random, policy, ()), order=tuple(order), invariants=(), setters=by_many(tuple(order)))
 
 
 def fewer(_random: Random, policy: Policy, _live: Values) -> Policy:
-    """Forget the last parameter."""
-    short = replace(policy, limits=policy.limits[:-1], invariants=())
+    """Forget the last parameter, unless there are but two."""
+    left = max(2, len(policy.order) - 1)
+    order, limits = policy.order[:left], policy.limits[:left]
+    alone = tuple(index for index in policy.alone if index < len(order))
+    short = replace(policy, order=order, limits=limits, alone=alone, setters=by_many(order), invariants=())
     return _each(short, lambda row: replace(row, coupled=0))
 
 
-def malformed(random: Random, policy: Policy, _live: Values) -> Policy:
-    """Draw a corridor that nothing fits in."""
-    return _one(random, policy, minimum=101, maximum=100)
-
-
-VARIANTS = (wider, narrower, budget, window, pace, notice, probation, ties, access)
+VARIANTS = (wider, narrower, budget, window, pace, notice, probation, ties, access, access, quorum, quorum)
 """Policies that come into force as long as the live values fit them."""
 
 TRAPS = (excluding, disordered, permuted, fewer)

@@ -3,56 +3,61 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from builders import NOW, tune
 from coincurve import PrivateKey
 from eth_abi import encode
-from eth_abi.abi import decode
-from eth_utils import keccak
+from eth_utils import keccak, to_checksum_address
+from eth_utils.abi import function_signature_to_4byte_selector as selector
 from pyrevm import EVM, BlockEnv, CfgEnv, Env
 from vyper import compile_code
 
+from chain.attestation import Action, Message, attach
 from chain.compiler import compile_contract
+from chain.policy import NOBODY, HealthRule, ParameterLimits, Policy, SetterRule
+from chain.signer import Signature
+from chain.steward import PAUSED, announced_call, market_id, parse_view, revert_reason, state_hash, view_call
 from keeper.messages import Proposal, ProposalKind, Reason
 from keeper.propose import rollback
 from models.market import BlockStamp, Invariant, MarketState, ParameterState
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from chain.rpc import Call
+
 NUMBERS = """
 # pragma version ~=0.4.3
-numbers: uint256[6]
+numbers: uint256[16]
 
 @external
 @view
-def all() -> uint256[6]:
+def all() -> uint256[16]:
     return self.numbers
 
 @external
-def set_all(numbers: uint256[6]):
-    self.numbers = numbers
+def set_low(numbers: uint256[8]):
+    for index: uint256 in range(8):
+        self.numbers[index] = numbers[index]
+
+@external
+def set_high(numbers: uint256[8]):
+    for index: uint256 in range(8):
+        self.numbers[8 + index] = numbers[index]
 """
-SLOTS = 6
+SLOTS, HALF = 16, 8
+ALL = selector("all()")
+SETTERS = (selector("set_low(uint256[8])"), selector("set_high(uint256[8])"))
 CHAIN = 31_337
+MINUTE = 60
 PROBATION = 50_000
 GOVERNANCE, GUARDIAN, ANYONE = ("0x" + byte * 20 for byte in ("a1", "b2", "c3"))
-NOBODY = "0x" + "00" * 20
 SIGNER = PrivateKey(b"\x07" * 32)
-SIGNER_ADDRESS = "0x" + keccak(SIGNER.public_key.format(compressed=False)[1:])[12:].hex()
-
-HEADER = "(address,uint256,uint256,uint256,uint256,uint256,uint256,address,uint256,bytes4)"
-LIMITS = "(uint256,uint256,uint256,uint256,bool,uint256,uint256,uint256,bool,uint256,bool,uint256)"
-MESSAGE = (
-    "(bytes32,uint256,bytes32,uint256[],uint256[],(address,bytes)[],bytes32,bytes32,(bytes,int256)[],uint256,uint256)"
-)
-VIEW = "(uint256,address,bool,uint256,uint256,bytes32,uint256,bytes32,uint256,bytes32,uint256[],uint256[4])"
-FIELDS = (
-    "(bytes32 market,uint256 sequence,bytes32 stateHash,uint256[] ids,uint256[] values,bytes32 callsHash,"
-    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
-)
-DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-KINDS = {ProposalKind.TUNE: "Apply", ProposalKind.ROLLBACK: "Rollback"}
-NO_PROBES = keccak(encode(["(bytes,int256)[]"], [()]))
+SIGNER_ADDRESS = to_checksum_address(keccak(SIGNER.public_key.format(compressed=False)[1:])[12:])
+NO_HASH = "0x" + "00" * 32
+ACTIONS: dict[ProposalKind, Action] = {ProposalKind.TUNE: "apply", ProposalKind.ROLLBACK: "rollback"}
 
 REASONS = {
     "paused": Reason.PAUSED,
@@ -84,33 +89,30 @@ class Reverted(Exception):
     """A call that the EVM took back. The message is the contract's own reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a policy says of one parameter, in the order of its record."""
-
-    minimum: int = 0
-    maximum: int = 10_000
-    max_step_up: int = 100
-    max_step_down: int = 100
-    relative: bool = False
-    cooldown: int = 0
-    drift_budget: int = 0
-    drift_window: int = 0
-    tightening_up: bool = True
-    notice: int = 0
-    reversible: bool = True
-    coupled: int = 0
-
-    def words(self) -> tuple[Any, ...]:
-        """The record's fields."""
-        return tuple(getattr(self, name) for name in self.__slots__)
+def limits(**changes: Any) -> ParameterLimits:
+    """What a policy says of one parameter: wide limits, changed by name."""
+    wide = ParameterLimits(
+        minimum=0,
+        maximum=10_000,
+        max_step_up=100,
+        max_step_down=100,
+        relative=False,
+        cooldown=0,
+        drift_budget=0,
+        drift_window=0,
+        tightening_up=True,
+        notice=0,
+        reversible=True,
+        coupled=0,
+    )
+    return replace(wide, **changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Everything a market starts with: limits and values in id order, orderings between them."""
 
-    limits: tuple[Limits, ...] = (Limits(),) * 3
+    limits: tuple[ParameterLimits, ...] = (limits(),) * 3
     values: tuple[int, ...] = (500, 500, 500)
     invariants: tuple[Invariant, ...] = ()
 
@@ -121,7 +123,7 @@ class Rules:
 
 
 class Stewards:
-    """An EVM with a steward that markets are added to."""
+    """An EVM with a steward that markets are added to. Time begins with a minute."""
 
     def __init__(self) -> None:
         self.evm = EVM(env=Env(cfg=CfgEnv(chain_id=CHAIN)), spec_id="CANCUN")
@@ -131,17 +133,11 @@ class Stewards:
             GOVERNANCE, creation + encode(["address", "address"], [GOVERNANCE, self.registry])
         )
         self.numbers = bytes.fromhex(compile_code(NUMBERS, output_formats=["bytecode"])["bytecode"][2:])
-        self.now = NOW
+        self.now = NOW + -NOW % MINUTE
         self.markets = 0
-        self.domain = self._domain()
         self.wait(0)
         role = keccak(text="GUARDIAN_ROLE")
         self.send("grantRole(bytes32,address)", ["bytes32", "address"], [role, GUARDIAN])
-        self.send("set_quorum(uint256,address[])", ["uint256", "address[]"], [1, [SIGNER_ADDRESS]])
-
-    def _domain(self) -> bytes:
-        texts = [keccak(text=text) for text in (DOMAIN, "Keeper risk steward", "1")]
-        return keccak(encode(["bytes32"] * 3 + ["uint256", "address"], [*texts, CHAIN, self.steward]))
 
     def wait(self, seconds: int) -> None:
         """Let time pass; a block a second."""
@@ -155,19 +151,22 @@ class Stewards:
         except RuntimeError as error:
             raise Reverted(_reason(str(error))) from None
 
+    def ask(self, call: Call) -> bytes:
+        """Make a call as the product encodes it."""
+        target, data = call
+        return self.call(target, bytes.fromhex(data[2:]))
+
     def send(self, signature: str, types: list[str], values: list[Any], sender: str = GOVERNANCE) -> bytes:
         """Call a function of the steward."""
-        return self.call(self.steward, _selector(signature) + encode(types, values), sender)
+        return self.call(self.steward, selector(signature) + encode(types, values), sender)
 
     def add(self, rules: Rules) -> World:
         """Put up a protocol and an active market over it."""
         self.markets += 1
-        market = keccak(text=f"market {self.markets}")
-        target = self.evm.deploy(GOVERNANCE, self.numbers)
-        world = World(self, market, target, rules)
+        world = World(self, f"market {self.markets}", self.evm.deploy(GOVERNANCE, self.numbers), rules)
         world.write(rules.values)
         world.put(rules)
-        self.send("activate(bytes32)", ["bytes32"], [market])
+        self.send("activate(bytes32)", ["bytes32"], [market_id(world.market)])
         world.version(rules.values)
         return world
 
@@ -177,46 +176,50 @@ class World:
     """One market and its protocol."""
 
     house: Stewards
-    market: bytes
+    market: str
     target: str
     rules: Rules
-    versions: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
+    versions: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def write(self, values: tuple[int, ...]) -> None:
         """Set the protocol's numbers behind the steward's back."""
-        self.house.call(self.target, self._setter(values))
+        for call in self._calls(values, range(SLOTS)):
+            self.house.ask(call)
 
     def put(self, rules: Rules) -> None:
         """Put a policy with these limits and invariants into force. Raises Reverted."""
         house = self.house
-        stored = house.call(house.registry, STORE + encode(["bytes"], [_blob(self.target, rules)]))
-        house.send("set_policy(bytes32,address)", ["bytes32", "address"], [self.market, "0x" + stored[12:].hex()])
+        blob = _policy(self.target, rules).blob()
+        stored = house.call(house.registry, selector("store(bytes)") + encode(["bytes"], [blob]))
+        words = [market_id(self.market), "0x" + stored[12:].hex()]
+        house.send("set_policy(bytes32,address)", ["bytes32", "address"], words)
         self.rules = rules
 
     def version(self, values: tuple[int, ...]) -> None:
         """Remember the values of a version by the hash that the steward keeps of them."""
-        types = ["address", "uint256", "bytes32", "uint256[]"]
-        self.versions[keccak(encode(types, [self.house.steward, CHAIN, self.market, values]))] = values
+        self.versions[state_hash(self.house.steward, CHAIN, self.market, values)] = values
 
     def state(self) -> MarketState:
         """What the guard decides on, read from the steward."""
-        answer = self.house.send("market_state(bytes32)", ["bytes32"], [self.market])
-        _, policy, paused, sequence, _, left, _, good, _, live, values, packed = decode([VIEW], answer)[0]
-        rows = zip(self.rules.limits, values, strict=True)
+        view = parse_view(self.house.ask(view_call(self.house.steward, self.market)))
+        rows = zip(view.values, self.rules.limits, view.remembered, strict=True)
         return MarketState(
-            market="a market",
+            market=self.market,
             block=BlockStamp(0, "", self.house.now),
-            sequence=sequence,
-            state_hash="0x" + live.hex(),
-            paused=paused,
-            parameters=tuple(_parameter(index, *row, packed) for index, row in enumerate(rows)),
-            last_good=self.versions[good],
+            sequence=view.sequence,
+            state_hash=view.state_hash,
+            paused=view.status == PAUSED,
+            parameters=tuple(
+                ParameterState(id=index, value=value, effective=value, **asdict(row), **asdict(remembered))
+                for index, (value, row, remembered) in enumerate(rows)
+            ),
+            last_good=self.versions[view.good_hash],
             oracle_price=1.0,
             oracle_updated_at=self.house.now,
             accounts=(),
             invariants=self.rules.invariants,
-            policy=policy,
-            version_hash="0x" + left.hex(),
+            policy=view.policy,
+            version_hash=view.version_hash,
         )
 
     def change(self, *changes: tuple[int, int], state: MarketState | None = None, **fields: Any) -> Proposal:
@@ -231,14 +234,14 @@ class World:
 
     def submit(self, proposal: Proposal) -> None:
         """Sign and carry out a proposal. Raises Reverted."""
-        self._send("apply" if proposal.kind is ProposalKind.TUNE else "rollback", proposal)
+        self._send(ACTIONS[proposal.kind], proposal)
         self.version(proposal.values)
 
-    def refusal(self, proposal: Proposal) -> str | None:
+    def refusal(self, proposal: Proposal, action: Action | None = None) -> str | None:
         """Return why the steward refuses a proposal, None if it takes it; either way nothing stays of it."""
         before = self.house.evm.snapshot()
         try:
-            self._send("apply" if proposal.kind is ProposalKind.TUNE else "rollback", proposal)
+            self._send(action or ACTIONS[proposal.kind], proposal)
         except Reverted as error:
             return str(error)
         finally:
@@ -251,51 +254,57 @@ class World:
 
     def veto(self, proposal: Proposal) -> None:
         """Let the guardian forbid a proposal that was announced."""
-        self.house.send("veto(bytes32)", ["bytes32"], [self._digest(proposal)], GUARDIAN)
+        self.house.send("veto(bytes32)", ["bytes32"], [bytes.fromhex(self._digest(proposal)[2:])], GUARDIAN)
 
     def announced_at(self, proposal: Proposal) -> int | None:
         """Return when a proposal was announced, as the guard wants it."""
-        if not any(limits.notice for limits in self.rules.limits):
+        if not any(row.notice for row in self.rules.limits):
             return None
-        answer = self.house.send("announced_at(bytes32)", ["bytes32"], [self._digest(proposal)])
-        return int.from_bytes(answer) or None
+        return int.from_bytes(self.house.ask(announced_call(self.house.steward, self._digest(proposal)))) or None
 
     def pause(self, *, on: bool = True) -> None:
-        """Stop changes of every market, or let them through again."""
-        self.house.send("pause()" if on else "unpause()", [], [], GUARDIAN if on else GOVERNANCE)
+        """Stop changes of the market, or let them through again."""
+        name, sender = ("pause", GUARDIAN) if on else ("unpause", GOVERNANCE)
+        self.house.send(f"{name}(bytes32[])", ["bytes32[]"], [[market_id(self.market)]], sender)
 
     def rebase(self) -> None:
         """Let governance take what is live as proven. Raises Reverted."""
         live = self.state().values
-        self.house.send("rebase(bytes32)", ["bytes32"], [self.market])
+        self.house.send("rebase(bytes32)", ["bytes32"], [market_id(self.market)])
         self.version(live)
 
-    def _send(self, function: str, proposal: Proposal) -> None:
-        calls = [(self.target, self._setter(proposal.values))]
-        message = (*self._head(proposal), calls, bytes(32), bytes(32), [], 0, proposal.deadline)
-        signed = SIGNER.sign_recoverable(self._digest(proposal), hasher=None)
-        signature = (signed[64] + 27, int.from_bytes(signed[:32]), int.from_bytes(signed[32:64]))
-        arguments = encode([MESSAGE, "(uint256,uint256,uint256)[]"], [message, [signature]])
-        self.house.call(self.house.steward, FUNCTIONS[function] + arguments)
+    def _send(self, action: Action, proposal: Proposal) -> None:
+        message = self._message(proposal)
+        digest = message.digest(action, self.house.steward, CHAIN)
+        signed = SIGNER.sign_recoverable(bytes.fromhex(digest[2:]), hasher=None)
+        signature = Signature(int.from_bytes(signed[:32]), signed[64] << 255 | int.from_bytes(signed[32:64]))
+        self.house.ask((self.house.steward, attach(message.calldata(action), [signature])))
 
-    def _head(self, proposal: Proposal) -> tuple[Any, ...]:
-        ids, values = [change.id for change in proposal.changes], [change.value for change in proposal.changes]
-        return self.market, proposal.sequence, bytes.fromhex(proposal.state_hash[2:]), ids, values
+    def _digest(self, proposal: Proposal) -> str:
+        return self._message(proposal).digest(ACTIONS[proposal.kind], self.house.steward, CHAIN)
 
-    def _digest(self, proposal: Proposal) -> bytes:
-        """Return the EIP-712 digest that is signed."""
-        market, sequence, state_hash, ids, values = self._head(proposal)
-        calls = keccak(encode(["(address,bytes)[]"], [[(self.target, self._setter(proposal.values))]]))
-        lists = [keccak(b"".join(word.to_bytes(32) for word in words)) for words in (ids, values)]
-        words = [
-            TYPES[proposal.kind], market, sequence.to_bytes(32), state_hash, *lists, calls,
-            bytes(32), bytes(32), NO_PROBES, bytes(32), proposal.deadline.to_bytes(32),
-        ]  # fmt: skip
-        return keccak(b"\x19\x01" + self.house.domain + keccak(b"".join(words)))
+    def _message(self, proposal: Proposal) -> Message:
+        after = proposal.values
+        changed = [index for index, value in enumerate(after) if value != proposal.current[index]]
+        return Message(
+            market=self.market,
+            sequence=proposal.sequence,
+            state_hash=proposal.state_hash,
+            changes=tuple((change.id, change.value) for change in proposal.changes),
+            calls=tuple(self._calls(after, changed)),
+            model_hash=NO_HASH,
+            input_root=NO_HASH,
+            probes=(),
+            max_liquidatable=0,
+            deadline=proposal.deadline,
+        )
 
-    def _setter(self, values: tuple[int, ...]) -> bytes:
-        padded = [*values, *[0] * (SLOTS - len(values))]
-        return SET_ALL + b"".join(value.to_bytes(32) for value in padded)
+    def _calls(self, values: Sequence[int], changed: Iterable[int]) -> list[Call]:
+        """Return the calls that write some slots: of the lower half, of the upper half, or of both."""
+        words = b"".join(value.to_bytes(32) for value in values).ljust(32 * SLOTS, b"\0")
+        halves = sorted({index // HALF for index in changed})
+        parts = {half: words[32 * HALF * half : 32 * HALF * (half + 1)] for half in halves}
+        return [(self.target, "0x" + (SETTERS[half] + part).hex()) for half, part in parts.items()]
 
 
 def in_our_words(refusal: str) -> tuple[Reason, int | None]:
@@ -306,59 +315,26 @@ def in_our_words(refusal: str) -> tuple[Reason, int | None]:
     return REASONS[matched[2]], None if matched[1] is None else int(matched[1])
 
 
-def _selector(signature: str) -> bytes:
-    return keccak(text=signature)[:4]
-
-
-SET_ALL = _selector("set_all(uint256[6])")
-STORE = _selector("store(bytes)")
-FUNCTIONS = {
-    name: _selector(f"{name}({MESSAGE},(uint256,uint256,uint256)[])") for name in ("apply", "rollback", "announce")
-}
-TYPES = {kind: keccak(text=name + FIELDS) for kind, name in KINDS.items()}
-
-
-def _blob(target: str, rules: Rules) -> bytes:
-    """Return the policy's records: all parameters are words of one answer, which one setter writes."""
+def _policy(target: str, rules: Rules) -> Policy:
+    """Return a policy whose parameters are words of one answer, which two setters write half each."""
     number = len(rules.limits)
-    layout = sum(index << (16 * index) for index in range(number))
-    header = (NOBODY, PROBATION, layout, number, 1, 1, len(rules.invariants), NOBODY, 0, bytes(4))
-    return b"".join(
-        [
-            encode([HEADER], [header]),
-            *(encode([LIMITS], [row.words()]) for row in rules.limits),
-            encode(["(address,bytes)"], [(target, _selector("all()"))]).ljust(256, b"\0"),
-            encode(["(address,bytes)"], [(target, SET_ALL)]).ljust(224, b"\0"),
-            *(encode(["uint256"] * 4, [rule.a, rule.factor_a, rule.b, rule.factor_b]) for rule in rules.invariants),
-        ]
-    )
-
-
-def _parameter(index: int, limits: Limits, value: int, packed: tuple[int, ...]) -> ParameterState:
-    memory = packed[index // 4] >> (64 * (index % 4))
-    return ParameterState(
-        index,
-        value,
-        value,
-        limits.minimum,
-        limits.maximum,
-        limits.max_step_up,
-        limits.max_step_down,
-        limits.cooldown,
-        changed_at=memory >> 32 & 0xFFFFFFFF,
-        relative=limits.relative,
-        drift_budget=limits.drift_budget,
-        drift_window=limits.drift_window,
-        tightening_up=limits.tightening_up,
-        notice=limits.notice,
-        reversible=limits.reversible,
-        coupled=limits.coupled,
-        drift_used=memory >> 16 & 0xFFFF,
-        drift_before=memory & 0xFFFF,
+    words = [(index, 0) if index < number else (None, 0) for index in range(SLOTS)]
+    halves = [tuple(words[:HALF]), tuple(words[HALF:])][: 1 + (number > HALF)]
+    return Policy(
+        executor=NOBODY,
+        probation=PROBATION,
+        threshold=1,
+        signers=(SIGNER_ADDRESS,),
+        health=HealthRule(NOBODY, bytes(4), 0, 0),
+        positions=tuple((0, index) for index in range(number)),
+        parameters=rules.limits,
+        reads=((target, ALL),),
+        setters=tuple(SetterRule(target, name, half) for name, half in zip(SETTERS, halves, strict=False)),
+        invariants=tuple((rule.a, rule.factor_a, rule.b, rule.factor_b) for rule in rules.invariants),
     )
 
 
 def _reason(error: str) -> str:
     """Return the text of an Error(string) that pyrevm reports in hex, else what pyrevm says."""
-    matched = re.search(r"output: 0x08c379a0([0-9a-f]+)", error)
-    return error if matched is None else decode(["string"], bytes.fromhex(matched[1]))[0]
+    matched = re.search(r"output: (0x08c379a0[0-9a-f]+)", error)
+    return error if matched is None else revert_reason(matched[1])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from chain.attestation import CALLS, MESSAGE, PROBES, SIGNATURES, Message, attach, submitted_for
+from chain.attestation import MESSAGE, PROBES, SIGNATURES, Message, attach, calls_hash, submitted_for
 from chain.signer import LocalSigner, Signature
 
 KEYS = tuple(f"{number:#066x}" for number in (1, 2, 3))
@@ -25,8 +25,7 @@ FIELDS = [
         ("market", "bytes32"),
         ("sequence", "uint256"),
         ("stateHash", "bytes32"),
-        ("ids", "uint256[]"),
-        ("values", "uint256[]"),
+        ("changesHash", "bytes32"),
         ("callsHash", "bytes32"),
         ("modelHash", "bytes32"),
         ("inputRoot", "bytes32"),
@@ -59,20 +58,31 @@ messages = st.builds(
     ),
     model_hash=hashes,
     input_root=hashes,
-    probes=st.lists(st.tuples(st.binary(max_size=288), st.integers(-(2**255), 2**255 - 1)), max_size=16).map(tuple),
+    probes=st.lists(st.tuples(st.binary(max_size=288), st.integers(-(2**255), 2**255 - 1)), max_size=8).map(tuple),
     max_liquidatable=uints,
     deadline=uints,
 )
 actions = st.sampled_from(["apply", "announce", "rollback"])
-signatures = st.lists(st.builds(Signature, st.sampled_from([27, 28]), uints, uints), max_size=16)
+signatures = st.lists(st.builds(Signature, uints, uints), max_size=16)
 
 
 def raw(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
 
 
-def calls_of(message: Message) -> list[tuple[str, bytes]]:
-    return [(target, raw(data)) for target, data in message.calls]
+def chained(message: Message) -> bytes:
+    """Return the hash of the calls as the steward's documentation says, by hand: words of 32 bytes, hashed in turn."""
+    found = b"\0" * 32
+    for target, data in message.calls:
+        found = keccak(found + b"\0" * 12 + raw(target) + keccak(raw(data)))
+    return found
+
+
+def arrays(*columns: list[int]) -> bytes:
+    """Return arrays of numbers as the ABI lays them out, by hand: an offset each, then length and numbers each."""
+    tails = [b"".join(number.to_bytes(32) for number in (len(column), *column)) for column in columns]
+    starts = [32 * len(columns) + sum(map(len, tails[:index])) for index in range(len(tails))]
+    return b"".join([*(start.to_bytes(32) for start in starts), *tails])
 
 
 def typed(message: Message, action: str, steward: str, chain_id: int) -> dict:
@@ -91,9 +101,8 @@ def typed(message: Message, action: str, steward: str, chain_id: int) -> dict:
             "market": keccak(text=message.market),
             "sequence": message.sequence,
             "stateHash": raw(message.state_hash),
-            "ids": [index for index, _ in message.changes],
-            "values": [value for _, value in message.changes],
-            "callsHash": keccak(encode([CALLS], [calls_of(message)])),
+            "changesHash": keccak(arrays([index for index, _ in message.changes], [new for _, new in message.changes])),
+            "callsHash": chained(message),
             "modelHash": raw(message.model_hash),
             "inputRoot": raw(message.input_root),
             "probesHash": keccak(encode([PROBES], [message.probes])),
@@ -114,8 +123,8 @@ def test_digest__any_message__is_the_eip_712_hash_that_a_wallet_makes_of_it(mess
 def test_attest__digest_of_any_message__is_the_signature_that_a_wallet_gives(message, action, steward, chain_id, key):
     signature = LocalSigner(SecretStr(key)).attest(message.digest(action, steward, chain_id))
     wallets = Account.from_key(key).sign_typed_data(full_message=typed(message, action, steward, chain_id))
-    assert (signature.v, signature.r, signature.s) == (wallets.v, wallets.r, wallets.s)
-    assert signature.s <= HALF_ORDER
+    assert (27 + (signature.vs >> 255), signature.r, signature.vs % 2**255) == (wallets.v, wallets.r, wallets.s)
+    assert signature.vs % 2**255 <= HALF_ORDER
 
 
 CALM = Message(
@@ -166,8 +175,21 @@ def test_digest__announcement__is_that_of_the_change_itself():
     assert CALM.digest("announce", STEWARD, 1) == CALM.digest("apply", STEWARD, 1)
 
 
-def selector(action: str) -> bytes:
-    return keccak(text=f"{action}({MESSAGE},{SIGNATURES})")[:4]
+@given(messages)
+def test_calls_hash__any_calls__is_the_chain_of_their_hashes(message):
+    assert calls_hash(message.calls) == chained(message)
+
+
+@given(messages.filter(lambda message: len(set(message.calls)) > 1))
+def test_calls_hash__other_order_or_one_left_out__is_another(message):
+    found = calls_hash(message.calls)
+    assert calls_hash(message.calls[:-1]) != found
+    assert calls_hash(message.calls[1:]) != found
+    assert calls_hash(message.calls[::-1]) != found or message.calls[::-1] == message.calls
+
+
+SELECTOR = keccak(text=f"submit(uint256,{MESSAGE},{SIGNATURES})")[:4]
+CODES = {"apply": 0, "announce": 1, "rollback": 2}
 
 
 @given(messages, actions, signatures)
@@ -178,29 +200,29 @@ def test_attach__any_signatures__is_what_an_encoder_makes_of_message_and_signatu
         raw(message.state_hash),
         tuple(index for index, _ in message.changes),
         tuple(value for _, value in message.changes),
-        tuple(calls_of(message)),
+        chained(message),
         raw(message.model_hash),
         raw(message.input_root),
         message.probes,
         message.max_liquidatable,
         message.deadline,
     )
-    rows = tuple((one.v, one.r, one.s) for one in given_signatures)
+    rows = tuple((one.r, one.vs) for one in given_signatures)
     data = raw(attach(message.calldata(action), given_signatures))
-    assert data[:4] == selector(action)
-    assert data[4:] == encode([MESSAGE, SIGNATURES], [fields, rows])
-    assert decode([MESSAGE, SIGNATURES], data[4:]) == (fields, rows)
+    assert data[:4] == SELECTOR
+    assert data[4:] == encode(["uint256", MESSAGE, SIGNATURES], [CODES[action], fields, rows])
+    assert decode(["uint256", MESSAGE, SIGNATURES], data[4:]) == (CODES[action], fields, rows)
 
 
 @given(messages, signatures, actions)
 def test_submitted_for__signed_message__changes_the_purpose_and_nothing_else(message, given_signatures, action):
     data = attach(message.calldata("apply"), given_signatures)
     other = submitted_for(data, action)
-    assert raw(other) == selector(action) + raw(data)[4:]
+    assert raw(other) == SELECTOR + CODES[action].to_bytes(32) + raw(data)[36:]
     assert submitted_for(other, "apply") == data
 
 
 def test_attach__calldata_that_has_signatures__is_refused():
-    data = attach(CALM.calldata("apply"), [Signature(27, 1, 2)])
+    data = attach(CALM.calldata("apply"), [Signature(1, 2)])
     with pytest.raises(AssertionError):
-        attach(data, [Signature(27, 1, 2)])
+        attach(data, [Signature(1, 2)])

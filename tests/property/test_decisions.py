@@ -4,6 +4,7 @@ import json
 import math
 import types
 from dataclasses import fields, replace
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from itertools import pairwise
@@ -18,7 +19,7 @@ from config.schema import ProposeSettings
 from keeper.assess import assess
 from keeper.guard import LARGEST_MOVE, review, review_forecast
 from keeper.journal import MESSAGES
-from keeper.limits import FULL, verdict
+from keeper.limits import FULL, drift_left, drift_returns_at, verdict
 from keeper.messages import Change, NoChange, Preflight, Proposal, Reason, body, canonical, digest, parse
 from keeper.propose import parameter_targets, propose, rollback
 from models.forecaster import DAY, Tail
@@ -29,8 +30,12 @@ MOVES = st.floats(1e-6, 0.3)
 SHOCKS, LIQUIDATION, PENALTY = (0, 1, 2), (3, 4), (5,)
 MAINTENANCE, THRESHOLD = 3, 4
 NAMES = [parameter.name for parameter in binding().parameters]
-WINDOW = 1_000
-EPOCH = NOW // WINDOW * WINDOW
+WINDOW = 960
+MINUTE = 60
+THIS_MINUTE = NOW + -NOW % MINUTE
+"""When a change at NOW is remembered to have been made."""
+
+EPOCH = THIS_MINUTE // WINDOW * WINDOW
 
 
 @st.composite
@@ -38,9 +43,12 @@ def bindings(draw):
     """The reference binding with scale and direction of its parameters redrawn."""
     rows = list(binding().parameters)
     for together in ([0], [1], [2], [3, 4], [5]):
+        tightening = draw(st.sampled_from(["up", "down"]))
+        offsets = ["0", "1", "1.5"] if tightening == "up" else ["11", "12.5"]
         changed = {
             "scale": draw(st.sampled_from([100, 10_000, 10**6, 10**18])),
-            "tightening": draw(st.sampled_from(["up", "down"])),
+            "tightening": tightening,
+            "offset": Decimal(draw(st.sampled_from(offsets))),
         }
         for index in together:
             rows[index] = rows[index].model_copy(update=changed)
@@ -89,7 +97,7 @@ def states(draw, targets, *, admissible=False):
                 max_step_down=draw(steps),
                 relative=relative,
                 cooldown=draw(st.integers(0, 100)),
-                changed_at=draw(st.just(0) | st.integers(NOW - 110, NOW) | st.integers(EPOCH - 2 * WINDOW, NOW)),
+                changed_at=draw(st.just(0) | minutes(THIS_MINUTE - 120) | minutes(EPOCH - 2 * WINDOW)),
                 drift_budget=draw(st.integers(0, 2 * abs(target - value) + 2)),
                 drift_window=draw(st.sampled_from([0, 0, WINDOW])),
                 drift_used=used,
@@ -102,6 +110,11 @@ def states(draw, targets, *, admissible=False):
     state = replace(market_state(), parameters=tuple(parameters))
     assume(not admissible or state.values[THRESHOLD] <= state.values[MAINTENANCE])
     return replace(state, last_good=state.values)
+
+
+def minutes(first: int) -> st.SearchStrategy[int]:
+    """When the steward may remember the last change to have been made, from a moment on."""
+    return st.integers(first // MINUTE, THIS_MINUTE // MINUTE).map(lambda minute: minute * MINUTE)
 
 
 def group_of(state, index: int) -> tuple[int, ...]:
@@ -160,6 +173,25 @@ def test_propose__any_market__moves_a_group_by_the_largest_common_share(decision
         shares = [_limit(row, way) / abs(way) if way else Fraction(1) for row, _, way in members]
         share = min(Fraction(1), *shares)
         assert [moved for _, moved, _ in members] == [_towards_zero(share * way) for _, _, way in members]
+
+
+@given(st.data())
+def test_drift_returns_at__budget_spent__is_the_first_second_at_which_a_unit_is_left(data):
+    row = replace(
+        market_state().parameters[0],
+        changed_at=data.draw(minutes(EPOCH - WINDOW)),
+        drift_budget=data.draw(st.integers(0, 500)),
+        drift_window=WINDOW,
+        drift_used=(used := data.draw(st.integers(0, FULL))),
+        drift_before=FULL - used,
+    )
+    assume(drift_left(row, NOW) == 0)
+    returns_at = drift_returns_at(row, NOW)
+    if returns_at is None:
+        assert row.drift_budget == 0
+    else:
+        assert NOW < returns_at <= NOW + 2 * WINDOW
+        assert drift_left(row, returns_at - 1) == 0 < drift_left(row, returns_at)
 
 
 def _step(row, limit: int) -> int:

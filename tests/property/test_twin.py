@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-from steward_evm import Limits, Rules, Stewards, World, in_our_words
+from steward_evm import MINUTE, Rules, Stewards, World, in_our_words, limits
 from twin_proposals import Author, Walk
 
 from keeper.limits import verdict
@@ -71,15 +71,17 @@ def stewards() -> Stewards:
 
 # Every rule by name: what happened before, the proposal, and the verdict of both.
 
-PAIR = Rules((Limits(coupled=0b11), Limits(coupled=0b11), Limits()))
-WEEK = Rules((Limits(drift_budget=120, drift_window=1_000), Limits(), Limits()))
-NOTICE = Rules((Limits(notice=500), Limits(notice=900, tightening_up=False), Limits()))
-ORDERED = Rules(
-    (Limits(max_step_up=200), Limits(), Limits()), invariants=(Invariant(0, 1, 1, 1), Invariant(2, 3, 1, 4))
-)
-FIXED = Rules((Limits(reversible=False), Limits(), Limits()))
-RESTING = Rules((Limits(cooldown=100), Limits(), Limits()))
-HALF = Rules((Limits(relative=True, max_step_up=333, max_step_down=5_000), Limits(), Limits()))
+WINDOW = 960
+PAIR = Rules().limit(0, coupled=0b11).limit(1, coupled=0b11)
+DRIFT = Rules().limit(0, drift_budget=120, drift_window=WINDOW)
+SEVEN = DRIFT.limit(0, drift_budget=7)
+NOTICE = Rules().limit(0, notice=500).limit(1, notice=900, tightening_up=False)
+ORDERED = Rules(invariants=(Invariant(0, 1, 1, 1), Invariant(2, 3, 1, 4))).limit(0, max_step_up=200)
+FIXED = Rules().limit(0, reversible=False)
+RESTING = Rules().limit(0, cooldown=100)
+HALF = Rules().limit(0, relative=True, max_step_up=333, max_step_down=5_000)
+MANY = Rules((limits(cooldown=1, drift_budget=150, drift_window=WINDOW),) * 16, (500,) * 16)
+SPREAD = tuple((index, 600) for index in (0, 2, 3, 6, 8, 9, 12, 15))
 UP, DOWN = (0, 510), (0, 490)
 OTHER_STATE = "0x" + "11" * 32
 
@@ -88,6 +90,12 @@ def did(world: World, *changes: tuple[int, int], wait: int = 0) -> World:
     """Apply a change and let time pass."""
     world.submit(world.change(*changes))
     world.house.wait(wait)
+    return world
+
+
+def undone(world: World) -> World:
+    """Roll back to the last good version."""
+    world.submit(world.undo())
     return world
 
 
@@ -104,8 +112,14 @@ def governed(world: World, rules: Rules) -> World:
 
 
 def paused(world: World) -> World:
-    """Let the guardian pause the steward."""
+    """Let the guardian pause the market."""
     world.pause()
+    return world
+
+
+def later(world: World, seconds: int) -> World:
+    """Let time pass."""
+    world.house.wait(seconds)
     return world
 
 
@@ -119,16 +133,18 @@ def announced(world: World, *changes: tuple[int, int], wait: int, veto: bool = F
     return proposal
 
 
-def next_window(world: World, *, less: int = 0) -> World:
-    """Let time pass until the drift window of 1,000 s after the present one begins."""
-    world.house.wait(1_000 - world.house.now % 1_000 - less)
-    return world
+def next_window(world: World, *, second: int = MINUTE - 1) -> World:
+    """Let time pass until a second, counted from 0, of the next drift window; by default its first whole minute."""
+    # Minutes are rounded up, so that a window's first second is that after the last whole minute of the one before.
+    minutes = -(-world.house.now // MINUTE) % (WINDOW // MINUTE)
+    return later(world, -world.house.now % MINUTE + WINDOW - minutes * MINUTE - MINUTE + 1 + second)
 
 
 Story = Callable[[World], Proposal]
 CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     "a sound change": (None, Rules(), lambda w: w.change(UP)),
     "paused": (Reason.PAUSED, Rules(), lambda w: paused(w).change(UP, deadline=0)),
+    "another market is paused": (None, Rules(), lambda w: (paused(w.house.add(Rules())), w.change(UP))[-1]),
     "paused, a rollback": (None, Rules(), lambda w: paused(did(w, UP)).undo()),
     "at the deadline": (None, Rules(), lambda w: w.change(UP, deadline=w.house.now)),
     "a second late": (Reason.EXPIRED, Rules(), lambda w: w.change(UP, deadline=w.house.now - 1, sequence=9)),
@@ -163,49 +179,104 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     "cooldown just over": (None, RESTING, lambda w: did(w, UP, wait=100).change((0, 520))),
     "a second of cooldown left": (Reason.COOLING_DOWN, RESTING, lambda w: did(w, UP, wait=99).change((0, 520))),
     "cooling but left alone": (None, RESTING, lambda w: did(w, UP).change(UP, (1, 510))),
-    "cooldown after a rollback": (
+    "cooldown counts from the minute's end": (
+        None,
+        RESTING,
+        lambda w: did(later(w, 1), UP, wait=159).change((0, 520)),
+    ),
+    "a second of cooldown left after the minute's end": (
         Reason.COOLING_DOWN,
         RESTING,
-        lambda w: (did(w, UP, wait=100).submit(w.undo()), w.house.wait(99), w.change(UP))[-1],
+        lambda w: did(later(w, 1), UP, wait=158).change((0, 520)),
     ),
-    "whole drift budget": (None, WEEK, lambda w: did(w, (0, 580)).change((0, 540))),
-    "drift budget spent": (Reason.DRIFT_EXHAUSTED, WEEK, lambda w: did(w, (0, 580)).change((0, 539))),
+    "twice in a minute, without a cooldown": (
+        Reason.COOLING_DOWN,
+        Rules(),
+        lambda w: did(later(w, 1), UP, wait=58).change((0, 520)),
+    ),
+    "again at the minute's end": (None, Rules(), lambda w: did(later(w, 1), UP, wait=59).change((0, 520))),
+    "twice in a second that ends a minute": (None, Rules(), lambda w: did(w, UP).change((0, 520))),
+    "a rollback starts no cooldown": (None, RESTING, lambda w: undone(did(w, UP, wait=100)).change(UP)),
+    "a rollback ends no cooldown": (Reason.COOLING_DOWN, RESTING, lambda w: undone(did(w, UP, wait=99)).change(UP)),
+    "whole drift budget": (None, DRIFT, lambda w: did(w, (0, 580)).change((0, 540))),
+    "drift budget spent": (Reason.DRIFT_EXHAUSTED, DRIFT, lambda w: did(w, (0, 580)).change((0, 539))),
     "spent in the window before": (
         Reason.DRIFT_EXHAUSTED,
-        WEEK,
+        DRIFT,
         lambda w: next_window(did(next_window(w), (0, 580))).change((0, 539)),
     ),
     "whole again two windows on": (
         None,
-        WEEK,
+        DRIFT,
         lambda w: next_window(next_window(did(next_window(w), (0, 580)))).change((0, 480)),
     ),
     "spent in this window and the one before": (
         Reason.DRIFT_EXHAUSTED,
-        WEEK,
+        DRIFT,
         lambda w: did(next_window(did(next_window(w), (0, 560))), (0, 590)).change((0, 559)),
     ),
     "left of this window and the one before": (
         None,
-        WEEK,
+        DRIFT,
         lambda w: did(next_window(did(next_window(w), (0, 560))), (0, 590)).change((0, 561)),
     ),
     "two windows on what came between counts alone": (
         None,
-        WEEK,
+        DRIFT,
         lambda w: next_window(did(next_window(did(next_window(w), (0, 560))), (0, 590))).change((0, 501)),
+    ),
+    "last second of the window after": (
+        Reason.DRIFT_EXHAUSTED,
+        DRIFT,
+        lambda w: next_window(next_window(did(next_window(w), (0, 560))), second=-1).change((0, 499)),
+    ),
+    "first second of the window after that": (
+        None,
+        DRIFT,
+        lambda w: next_window(next_window(did(next_window(w), (0, 560))), second=0).change((0, 499)),
+    ),
+    "a change in the last second of its window": (
+        None,
+        DRIFT,
+        lambda w: next_window(next_window(did(next_window(w, second=-1), (0, 560)), second=0)).change((0, 499)),
+    ),
+    "a change in the first second of its window": (
+        Reason.DRIFT_EXHAUSTED,
+        DRIFT,
+        lambda w: next_window(did(next_window(w, second=0), (0, 560))).change((0, 499)),
+    ),
+    "shares that are rounded up": (Reason.DRIFT_EXHAUSTED, SEVEN, lambda w: did(w, (0, 501)).change((0, 507))),
+    "left of shares that are rounded up": (None, SEVEN, lambda w: did(w, (0, 501)).change((0, 506))),
+    "a window that governance made shorter": (
+        None,
+        DRIFT,
+        lambda w: later(governed(did(w, (0, 580)), DRIFT.limit(0, drift_window=60)), 120).change((0, 480)),
+    ),
+    "a budget that governance made smaller": (
+        Reason.DRIFT_EXHAUSTED,
+        DRIFT,
+        lambda w: governed(did(w, (0, 580)), DRIFT.limit(0, drift_budget=60)).change((0, 559)),
+    ),
+    "sixteen at once": (None, MANY, lambda w: w.change(*((index, 600) for index in range(16)))),
+    "sixteenth of its budget": (None, MANY, lambda w: did(w, *SPREAD, wait=1).change((15, 650))),
+    "sixteenth beyond its budget": (Reason.DRIFT_EXHAUSTED, MANY, lambda w: did(w, *SPREAD, wait=1).change((15, 651))),
+    "seventh within its cooldown": (Reason.COOLING_DOWN, MANY, lambda w: did(w, *SPREAD).change((5, 600), (6, 610))),
+    "neighbours of those that cool down": (
+        None,
+        MANY,
+        lambda w: did(w, *SPREAD).change(*((index, 600) for index in (1, 4, 5, 7, 10, 11, 13, 14))),
     ),
     "a rollback spends no budget": (
         None,
-        WEEK,
-        lambda w: (did(next_window(w), (0, 580)).submit(w.undo()), w.change((0, 540)))[-1],
+        DRIFT,
+        lambda w: undone(did(next_window(w), (0, 580))).change((0, 540)),
     ),
     "a rollback gives no budget back": (
         Reason.DRIFT_EXHAUSTED,
-        WEEK,
-        lambda w: (did(next_window(w), (0, 580)).submit(w.undo()), w.change((0, 541)))[-1],
+        DRIFT,
+        lambda w: undone(did(next_window(w), (0, 580))).change((0, 541)),
     ),
-    "budget of nothing": (Reason.DRIFT_EXHAUSTED, WEEK.limit(0, drift_budget=0), lambda w: w.change((0, 501))),
+    "budget of nothing": (Reason.DRIFT_EXHAUSTED, DRIFT.limit(0, drift_budget=0), lambda w: w.change((0, 501))),
     "nothing named": (Reason.NO_EFFECT, Rules(), lambda w: w.change()),
     "live values named": (Reason.NO_EFFECT, PAIR, lambda w: w.change((0, 500))),
     "half of a pair": (Reason.GROUP_SPLIT, PAIR, lambda w: w.change(UP)),
@@ -235,12 +306,14 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     ),
     "a rollback beyond steps, cooldown, budget and notice": (
         None,
-        NOTICE.limit(0, cooldown=10**6, drift_budget=10, drift_window=10**6),
+        NOTICE.limit(0, cooldown=10**6, drift_budget=10, drift_window=10**5 * MINUTE),
         lambda w: did(w, DOWN).undo(),
     ),
     "rollback to what is live": (Reason.NO_EFFECT, Rules(), lambda w: w.undo()),
     "rollback once proven": (Reason.NO_EFFECT, Rules(), lambda w: did(w, UP, wait=50_000).undo()),
     "rollback a second before": (None, Rules(), lambda w: did(w, UP, wait=49_999).undo()),
+    "rollback of a rollback": (Reason.NO_EFFECT, Rules(), lambda w: undone(did(w, UP)).undo()),
+    "rollback of what followed a rollback": (None, Rules(), lambda w: did(undone(did(w, UP)), (1, 510)).undo()),
     "rollback to something else": (
         Reason.NOT_LAST_GOOD,
         Rules(),

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from steward_evm import SLOTS, Limits, Reverted, Rules, Stewards, World
+from steward_evm import MINUTE, SLOTS, Reverted, Rules, Stewards, World
 
+from chain.policy import ParameterLimits
 from keeper.limits import coupled_ids, drift_left, largest_step, verdict
 from keeper.messages import Change, Proposal, Reason
 from models.market import Invariant, MarketState, ParameterState
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 LARGEST_WORD = 2**256 - 1
 LARGEST_VALUE = 2**128 - 1
+WINDOWS = (60, 960, 40_020)
+"""Seconds that drift budgets last."""
+
 STEPS = 8
 """Moments of a market's history."""
 
@@ -37,8 +41,8 @@ class Author:
         return self.random.random() < share
 
     def start(self) -> Rules:
-        """A policy for one to six parameters, with values that keep it."""
-        number = self.random.randint(1, SLOTS)
+        """A policy for one to sixteen parameters, few most of the time, with values that keep it."""
+        number = self.random.randint(1, SLOTS if self.chance(0.2) else 6)
         scale = self.random.choice([100, 10_000, 10**18, 2**126])
         return self.rules(tuple(self.random.randint(0 if self.chance(0.1) else 1, scale) for _ in range(number)), scale)
 
@@ -60,19 +64,18 @@ class Author:
             masks[self.random.randrange(number)] = self.random.getrandbits(number)
         return masks
 
-    def _limits(self, value: int, scale: int, coupled: int) -> Limits:
+    def _limits(self, value: int, scale: int, coupled: int) -> ParameterLimits:
         relative = self.chance(0.4)
         steps = [self.random.randint(1, 6_000 if relative else scale // 4) for _ in range(2)]
-        window = self.random.choice([0, 1_000, 40_000])
-        return Limits(
+        return ParameterLimits(
             minimum=self.random.choice([0, value // 2, value - value // 50]),
-            maximum=self.random.choice([LARGEST_VALUE, 2 * value + 1, value + value // 50 + 1]),
+            maximum=self.random.choice([LARGEST_VALUE, min(2 * value + 1, LARGEST_VALUE), value + value // 50 + 1]),
             max_step_up=0 if self.chance(0.03) else steps[0],
             max_step_down=0 if self.chance(0.03) else steps[1],
             relative=relative,
-            cooldown=self.random.choice([0, 0, 900, 5_000]),
+            cooldown=self.random.choice([0, 0, 1, 900, 5_000]),
             drift_budget=0 if self.chance(0.05) else self.random.randint(1, max(1, scale // 10)),
-            drift_window=window,
+            drift_window=self.random.choice([0, *WINDOWS]),
             tightening_up=self.chance(0.5),
             notice=self.random.choice([0, 0, 0, 300, 7_000]),
             reversible=self.chance(0.85),
@@ -164,6 +167,14 @@ class Author:
         spoilt = Change(change.id, min(max(value, 0), LARGEST_WORD))
         return replace(proposal, changes=(*proposal.changes[:place], spoilt, *proposal.changes[place + 1 :]))
 
+    def until_next(self, now: int) -> int:
+        """Seconds until the next moment, often to where a minute or a window of the steward ends, give or take one."""
+        if self.chance(0.5):
+            return self.random.choice([1, 1, 300, 899, 900, 960, 4_999, 20_000, 60_000])
+        period = self.random.choice([MINUTE, *WINDOWS])
+        # By its minute rounded up, the last minute of a period counts to the next one but for its first second.
+        return max(1, -now % period - self.random.choice([0, MINUTE]) + self.random.choice([-1, 0, 1, 2]))
+
     def foreign(self, state: MarketState) -> tuple[int, ...]:
         """Values that someone writes behind the steward: most inside the corridors, some anywhere."""
         return tuple(
@@ -201,7 +212,7 @@ class Walk:
 
     def _moment(self, world: World) -> Iterator[Drawn]:
         author = self.author
-        self.stewards.wait(author.random.choice([1, 1, 300, 899, 900, 1_000, 4_999, 20_000, 60_000]))
+        self.stewards.wait(author.until_next(self.stewards.now))
         if author.chance(0.12):
             world.write(author.foreign(world.state()))
             if author.chance(0.4):
@@ -228,7 +239,8 @@ class Walk:
         state, now = world.state(), world.house.now
         lacking = [p for p in fresh if (verdict(p, state, now, None) or (None,))[0] is Reason.NOT_ANNOUNCED]
         due = [replace(proposal, deadline=now + 10**6 + index) for index, proposal in enumerate(lacking[:3])]
-        due = [proposal for proposal in due if _possible(lambda proposal=proposal: world.announce(proposal))]
+        for proposal in due:
+            world.announce(proposal)
         for proposal in due[:1]:
             yield world, proposal, state, world.announced_at(proposal)
             notice = max(row.notice for row in state.parameters)

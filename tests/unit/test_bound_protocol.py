@@ -5,9 +5,12 @@ from bindings import CONTRACTS, KEYS, ORACLE, RICH, RISK, SHIPPED, TOKEN, built
 from builders import CALM_VALUES
 from eth_abi import decode, encode
 from eth_utils import keccak, to_checksum_address
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chain.protocol import BindingError, BoundProtocol, word
 from config.errors import ConfigError
+from config.protocol import Setter
 from models.market import Account
 
 MARKET = "0x" + "11" * 20
@@ -145,48 +148,81 @@ def test_setter_calls__value_that_its_argument_does_not_hold__is_a_binding_error
 # What the steward is set up with
 
 
-def test_allowed_calls__leading_words_that_never_change__are_pinned():
-    selectors = [
-        selector(f"{one}") for one in ("set_pair(uint256,(uint256,uint128),bytes32)", "set_one(uint256,uint256)")
+def test_setter_words__struct_key_and_hash__are_values_and_constants_in_their_order():
+    key = keccak(encode(["bytes32", "uint8"], [b"\xa5" * 32, 5]))
+    pair = ((None, 7), (0, 0), (1, 0), (None, int.from_bytes(key)))
+    one = selector("set_one(uint256,uint256)")
+    assert BOUND.setter_words() == (
+        (RISK, selector("set_pair(uint256,(uint256,uint128),bytes32)"), pair),
+        (ORACLE, one, ((None, 0), (2, 0))),
+        (ORACLE, one, ((None, 1), (3, 0))),
+    )
+
+
+def test_setter_words__dynamic_array__has_offset_and_length_as_constants():
+    ids = bound(('"set_one(uint256,uint256)"\nargs = [0, "$count"]', '"set(uint256[])"\nargs = [["$count", 9]]'))
+    assert ids.setter_words()[1] == (ORACLE, selector("set(uint256[])"), ((None, 32), (None, 2), (2, 0), (None, 9)))
+
+
+def test_setter_words__negative_constant__is_its_word():
+    signed = bound(('"set_one(uint256,uint256)"\nargs = [0, "$count"]', '"set(int8,int256)"\nargs = [-1, "$count"]'))
+    assert signed.setter_words()[1][2] == ((None, 2**256 - 1), (2, 0))
+
+
+def test_setter_words__shipped_binding__are_the_six_values():
+    words_of = tuple((index, 0) for index in range(6))
+    assert SHIPPED_BOUND.setter_words() == ((MARKET, selector("set_parameters(uint256[6])"), words_of),)
+
+
+def test_setter_words__market_key_that_its_argument_does_not_hold__is_a_binding_error():
+    with pytest.raises(BindingError, match=r"does not fit uint8"):
+        bound(("set_pair(uint256,", "set_pair(uint8,"), keys={"board": 256}).setter_words()
+
+
+INTEGERS = st.sampled_from(["uint128", "uint256", "int136", "int256"])
+CONSTANTS = st.sampled_from(
+    [
+        *[(5, "uint8"), (-5, "int16"), (True, "bool"), ("text", "string"), ("0x" + "ab" * 33, "bytes")],
+        *[("$market.board", "uint256"), ({"keccak": ["$market.asset"], "types": ["bytes32"]}, "bytes32")],
     ]
-    assert BOUND.allowed_calls() == (
-        (RISK, selectors[0] + words(7)),
-        (ORACLE, selectors[1] + words(0)),
-        (ORACLE, selectors[1] + words(1)),
-        (RISK, selector("end(uint256,uint256)") + words(7)),
-    )
+)
+WRAPPERS = (
+    lambda item, kind, _: (item, kind),
+    lambda item, kind, _: ([item], f"{kind}[1]"),
+    lambda item, kind, _: ([item], f"{kind}[]"),
+    lambda item, kind, other: ([other[0], item], f"({other[1]},{kind})"),
+    lambda item, kind, other: ([[item, other[0]]], f"({kind},{other[1]})[]"),
+)
+"""Ways to put an argument into others."""
 
 
-def test_allowed_calls__every_setter_call__begins_with_one_of_them():
-    for values in ((0, 0, 0, 0), (10**27, 2**128 - 1, 3, 4)):
-        for target, data in [*BOUND.setter_calls(values, range(4)), *BOUND.end_auction_calls(["0", "99"])]:
-            raw = bytes.fromhex(data[2:])
-            assert sum(raw.startswith(prefix) and target == allowed for allowed, prefix in BOUND.allowed_calls()) == 1
+@st.composite
+def setters(draw):
+    """Draw setters that write all four parameters: each in some integer type, inside some structs and arrays."""
+    names = draw(st.permutations(["ray", "wad", "count", "days"]))
+    sizes = draw(st.sampled_from([(4,), (1, 3), (2, 2), (1, 1, 1, 1)]))
+    found = []
+    for size in sizes:
+        arguments, names = names[:size], names[size:]
+        pairs = [(f"${name}", draw(INTEGERS)) for name in arguments] + draw(st.lists(CONSTANTS, max_size=2))
+        wrapped = [draw(st.sampled_from(WRAPPERS))(*pair, draw(CONSTANTS)) for pair in draw(st.permutations(pairs))]
+        signature = f"set({','.join(kind for _, kind in wrapped)})"
+        found.append(Setter(function=signature, args=[item for item, _ in wrapped]))
+    return found
 
 
-def test_allowed_calls__more_than_two_leading_constants__pin_two():
-    many = bound(
-        (
-            '"set_one(uint256,uint256)"\nargs = [0, "$count"]',
-            '"set(uint8,uint8,uint8,uint256)"\nargs = [4, 5, 6, "$count"]',
-        )
-    )
-    assert many.allowed_calls()[1] == (ORACLE, selector("set(uint8,uint8,uint8,uint256)") + words(4, 5))
+VALUES = st.tuples(*[st.integers(0, 2**128 - 1)] * 4)
 
 
-def test_allowed_calls__parameter_first__pin_the_selector_alone():
-    free = bound(('args = [0, "$count"]', 'args = ["$count", 0]'))
-    assert free.allowed_calls()[1] == (ORACLE, selector("set_one(uint256,uint256)"))
-
-
-def test_allowed_calls__dynamic_array__pin_its_offset_and_length():
-    ids = bound(('"set_one(uint256,uint256)"\nargs = [0, "$count"]', '"set(uint256[])"\nargs = [["$count"]]'))
-    assert ids.allowed_calls()[1] == (ORACLE, selector("set(uint256[])") + words(32, 1))
-
-
-def test_allowed_calls__market_key_that_its_argument_does_not_hold__is_a_binding_error():
-    with pytest.raises(BindingError, match=r"does not fit uint256|does not fit uint8"):
-        bound(("end(uint256,uint256)", "end(uint8,uint256)"), keys={"board": 256}).allowed_calls()
+@given(setters(), VALUES, st.sets(st.integers(0, 3)))
+def test_setter_words__any_setters_and_values__make_the_calls_of_setter_calls(drawn, values, changed):
+    market = BoundProtocol(built().model_copy(update={"setters": drawn}), CONTRACTS, KEYS)
+    calls = [
+        (target, "0x" + (head + words(*(number if index is None else values[index] for index, number in told))).hex())
+        for target, head, told in market.setter_words()
+        if changed & {index for index, _ in told}
+    ]
+    assert tuple(calls) == market.setter_calls(values, changed)
 
 
 def test_coupled_mask__of_a_group__has_its_members_bits_and_none_for_one_alone():

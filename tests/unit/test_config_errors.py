@@ -105,6 +105,11 @@ def test_missing_table__has_no_line_to_name(complaint):
         ("breach_rate = 0.02", "breach_rate = [1]", "watch.breach_rate = (list): input should be a valid number"),
         ("breach_rate = 0.02", "breach_rate = {a=1}", "watch.breach_rate = (table): input should be a valid number"),
         ("max_jump = 1.5", "max_jump = 1.0", "feeds.spx.max_jump = 1.0: input should be greater than 1"),
+        (
+            "max_newly_liquidatable = 0",
+            "probed_accounts = 9\nmax_newly_liquidatable = 0",
+            "guard.probed_accounts = 9: input should be less than or equal to 8",
+        ),
     ],
 )
 def test_value__of_a_wrong_type_or_out_of_range__is_told_with_line_value_and_rule(complaint, old, new, said):

@@ -334,7 +334,7 @@ def test_load_policies__as_shipped__limits_every_parameter():
 
 
 def test_load_policies__file_of_the_operators__is_read(write):
-    path = write(POLICIES.replace("probation_seconds = 86_400", "probation_seconds = 5"), "mine.toml")
+    path = write(POLICIES.replace("probation_seconds = 43_200", "probation_seconds = 5"), "mine.toml")
     assert load_policies(binding(), path).probation_seconds == 5
 
 

@@ -174,15 +174,15 @@ def limits_refusal(**changes):
         {"initial": 100},
         {"initial": 1_000},
         {"minimum": 1_000},
-        {"drift_budget": 50, "drift_window_seconds": 1},
-        {"drift_budget": 900, "drift_window_seconds": 1, "max_step_up": 5_000},  # the corridor is no wider
+        {"drift_budget": 50, "drift_window_seconds": 60},
+        {"drift_budget": 900, "drift_window_seconds": MAX_SECONDS, "max_step_up": 5_000},  # the corridor is no wider
         {"relative": True, "max_step_up": 100, "max_step_down": 100},
         {
             "relative": True,
             "max_step_up": 20_000,
             "max_step_down": 10_000,
             "drift_budget": 200,
-            "drift_window_seconds": 1,
+            "drift_window_seconds": 60,
         },
         {"relative": True, "max_step_up": 0, "max_step_down": 0},
         {"maximum": MAX_VALUE, "notice_seconds": MAX_SECONDS},
@@ -198,6 +198,7 @@ LIMITS_REFUSED = {
     "initial below": ({"initial": 99}, "initial must be in minimum..maximum, got 99"),
     "initial above": ({"initial": 1_001}, "initial must be in minimum..maximum, got 1001"),
     "too large": ({"maximum": MAX_VALUE + 1}, "less than or equal to"),
+    "window in seconds": ({"drift_budget": 50, "drift_window_seconds": 90}, "multiple of 60"),
     "window alone": ({"drift_window_seconds": 60}, "go together: both above 0, or neither"),
     "budget alone": ({"drift_budget": 60}, "go together: both above 0, or neither"),
     "budget": (
@@ -236,12 +237,29 @@ def test_load_policies__limits_that_contradict_each_other__names_file_and_line(t
     assert "drift_budget must hold one whole step (2000 at the minimum), got 12" in str(caught.value)
 
 
-def test_policies__shipped__hold_and_budget_a_few_steps_a_week():
+def test_load_policies__window_that_is_no_whole_minutes__names_file_line_and_rule(tmp_path):
     binding = load_protocol("options_market", DEFAULT_SETTINGS)
-    policies = load_policies(binding)
-    for name, limits in policies.limits.items():
-        assert 3 <= limits.drift_budget / limits.largest_step <= 14, name
+    text = (PACKAGE / "policies" / "options_market.toml").read_text()
+    path = tmp_path / "policies.toml"
+    path.write_text(text.replace("drift_window_seconds = 604_800", "drift_window_seconds = 604_801", 1))
+    line = text[: text.index("drift_window_seconds")].count("\n") + 1
+    with pytest.raises(ConfigError) as caught:
+        load_policies(binding, path)
+    key = "limits.spot_shock_up.drift_window_seconds"
+    assert f"policies.toml:{line}: {key} = 604801: input should be a multiple of 60" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["options_market", "lyra_v1"])
+def test_policies__shipped__hold_and_budget_a_few_steps_a_week(name):
+    policies = load_policies(load_protocol(name, DEFAULT_SETTINGS))
+    for parameter, limits in policies.limits.items():
+        assert 3 <= limits.drift_budget / limits.largest_step <= 14, parameter
         assert limits.drift_window_seconds == 7 * 86_400
+
+
+def test_policies__of_the_reference_market__stay_within_the_16_bits_that_it_stores():
+    policies = load_policies(load_protocol("options_market", DEFAULT_SETTINGS))
+    assert max(limits.maximum for limits in policies.limits.values()) < 2**16
 
 
 @pytest.mark.parametrize(

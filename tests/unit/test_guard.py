@@ -467,14 +467,37 @@ def test_tune__share_used_in_this_epoch_and_the_one_before__counts(value, accept
 
 @pytest.mark.parametrize(("value", "accepted"), [(530, True), (531, False)])
 def test_tune__share_used_in_the_last_epoch__counts_and_the_one_before_it_no_more(value, accepted):
-    state = drifting(changed_at=EPOCH - 1, drift_used=FULL // 2, drift_before=FULL // 3)
+    state = drifting(changed_at=EPOCH - 60, drift_used=FULL // 2, drift_before=FULL // 3)
     answer = reviewed(tune((5, value)), state)
     assert answer is None if accepted else refused(answer, Reason.DRIFT_EXHAUSTED, "30 of 60")
 
 
 def test_tune__budget_spent_two_epochs_ago__is_whole_again():
-    state = drifting(changed_at=EPOCH - WEEK - 1, drift_used=FULL, drift_before=0)
+    state = drifting(changed_at=EPOCH - WEEK - 60, drift_used=FULL, drift_before=0)
     assert reviewed(tune((5, 560)), state) is None
+
+
+@pytest.mark.parametrize(("now", "left"), [(EPOCH + WEEK - 60, 10), (EPOCH + WEEK - 59, 30)])
+def test_tune__last_minute_before_the_next_epoch__counts_to_it_but_for_its_first_second(now, left):
+    state = drifting(changed_at=EPOCH, drift_used=FULL // 2, drift_before=FULL // 3)
+    assert reviewed(tune((5, 500 + left), deadline=now), state, now=now) is None
+    assert refused(
+        reviewed(tune((5, 501 + left), deadline=now), state, now=now), Reason.DRIFT_EXHAUSTED, f"{left} of 60"
+    )
+
+
+@pytest.mark.parametrize(("distance", "accepted"), [(5, True), (6, False)])
+def test_tune__share_of_a_budget_that_is_no_whole_number__is_rounded_up(distance, accepted):
+    state = with_parameter(drifting(changed_at=EPOCH, drift_used=35), 5, drift_budget=7)  # 1 of 7 is 34.3 shares
+    answer = reviewed(tune((5, 500 + distance)), state)
+    assert answer is None if accepted else refused(answer, Reason.DRIFT_EXHAUSTED, "5 of 7")
+
+
+def test_tune__change_in_a_minute_that_is_not_over__cools_down_even_without_a_cooldown():
+    state = with_parameter(market_state(), 5, cooldown=0, changed_at=NOW - NOW % 60 + 60)
+    assert refused(reviewed(tune((5, 520)), state), Reason.COOLING_DOWN, f"another {60 - NOW % 60} s")
+    later = NOW - NOW % 60 + 60
+    assert reviewed(tune((5, 520), deadline=later), state, now=later) is None
 
 
 def test_tune__budget_of_nothing__allows_no_move():

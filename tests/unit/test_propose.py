@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from builders import (
@@ -17,6 +18,8 @@ from builders import (
     with_parameter,
 )
 
+from config.load import DEFAULT_SETTINGS, load_protocol
+from config.protocol import Protocol
 from config.schema import ProposeSettings
 from keeper.limits import FULL
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
@@ -108,12 +111,39 @@ def test_parameter_targets__parameter_without_a_role__has_none():
     assert 5 not in parameter_targets(assessment(), binding(), SETTINGS)
 
 
-@pytest.mark.parametrize(("tightening", "target"), [("up", 1_801), ("down", 1_800)])
-def test_parameter_targets__between_two_units__rounds_to_the_tighter(tightening, target):
-    rows = [row.model_copy(update={"tightening": tightening}) for row in binding().parameters]
-    protocol = binding().model_copy(update={"parameters": rows})
+def redrawn(role: str, **changes) -> Protocol:
+    """The reference binding with the parameter of a role changed."""
+    rows = [row.model_copy(update=changes) if row.role == role else row for row in binding().parameters]
+    return binding().model_copy(update={"parameters": rows})
+
+
+@pytest.mark.parametrize(
+    ("tightening", "offset", "target"),
+    [("up", "0", 1_801), ("up", "1", 11_801), ("up", "0.00005", 1_801), ("up", "0.00006", 1_802), ("down", "1", 8_199)],
+)
+def test_parameter_targets__between_two_units__rounds_to_the_tighter(tightening, offset, target):
+    protocol = redrawn("shocked_vol", tightening=tightening, offset=Decimal(offset))
     found = assessment(vol=vol(0.18005 / 1.25))
     assert parameter_targets(found, protocol, SETTINGS)[2] == target
+
+
+@pytest.mark.parametrize(("tightening", "sign"), [("up", 1), ("down", -1)])
+def test_parameter_targets__offset_at_a_scale_finer_than_a_float__is_added_to_the_digit(tightening, sign):
+    offset, scale = Decimal("1.000000000000000001"), 10**18
+    protocol = redrawn("shocked_vol", tightening=tightening, offset=offset, scale=scale)
+    without = parameter_targets(assessment(), redrawn("shocked_vol", scale=scale), SETTINGS)[2]
+    assert parameter_targets(assessment(), protocol, SETTINGS)[2] == 10**18 + 1 + sign * without
+
+
+def test_parameter_targets__lyra__spot_is_shocked_up_for_calls_and_down_for_puts():
+    lyra = load_protocol("lyra_v1", DEFAULT_SETTINGS)
+    found = assessment(published=(-0.08, 0.07))
+    ratios, targets = target_ratios(found, SETTINGS), parameter_targets(found, lyra, SETTINGS)
+    call, put = lyra.id_of("call_spot_price_shock"), lyra.id_of("put_spot_price_shock")
+    assert targets.keys() == {call, put}
+    assert targets[call] / 1e18 == pytest.approx(1 + ratios["spot_shock_up"])
+    assert targets[put] / 1e18 == pytest.approx(1 - ratios["spot_shock_down"])
+    assert targets[put] < 10**18 < targets[call]
 
 
 @pytest.mark.parametrize("wild", [{"published": (-10.0, 10.0)}, {"vol_rise": 10.0}])
@@ -142,6 +172,17 @@ def test_propose__target_a_unit_past_the_dead_band__moves_the_whole_group():
 
 def test_propose__target_below_the_dead_band__moves_as_well():
     assert proposed(wanting(1_619)).changes == (Change(0, 400), Change(1, 501), Change(2, 1_619))
+
+
+@pytest.mark.parametrize(("target", "moves"), [(1_980, False), (1_981, True), (1_620, False), (1_619, True)])
+@pytest.mark.parametrize(("tightening", "sign"), [("up", 1), ("down", -1)])
+def test_propose__value_with_an_offset__has_the_dead_band_of_the_same_ratio_without(target, moves, tightening, sign):
+    protocol = redrawn("shocked_vol", tightening=tightening, offset=Decimal(1))
+    state = with_parameter(market_state(), 2, value=10_000 + sign * 1_800, maximum=20_000, max_step_down=2_000)
+    outcome = proposed(wanting(target), state, protocol=protocol)
+    assert isinstance(outcome, Proposal) is moves
+    if moves:
+        assert outcome.changes[2] == Change(2, 10_000 + sign * target)
 
 
 def test_propose__without_a_dead_band__moves_for_one_unit():
@@ -216,12 +257,8 @@ def test_propose__way_of_a_single_unit_up__is_held_to_the_limit_upwards():
 
 def test_propose__units_finer_than_a_float__still_takes_exactly_the_largest_step():
     limit = 10**17 + 1
-    rows = [
-        row.model_copy(update={"scale": 10**18}) if row.role == "shocked_vol" else row for row in binding().parameters
-    ]
     state = with_parameter(coupled({0: 0b011, 1: 0b011, 2: 0}), 2, value=10**17, max_step_up=limit, maximum=10**30)
-    protocol = binding().model_copy(update={"parameters": rows})
-    proposal = proposed(assessment(vol=vol(1.0)), state, protocol=protocol)
+    proposal = proposed(assessment(vol=vol(1.0)), state, protocol=redrawn("shocked_vol", scale=10**18))
     assert proposal.changes == (Change(2, 10**17 + limit),)
 
 
@@ -270,13 +307,30 @@ def test_propose__way_back_down__uses_the_budget_too():
     assert proposed(wanting(1_500), state).changes[2] == Change(2, 1_700)
 
 
-def test_propose__drift_budget_spent__says_of_which_and_for_how_long_at_least():
-    state = drifting(2, 600, changed_at=EPOCH, cooldown=0, drift_used=FULL)
-    outcome = proposed(wanting(2_400), state, now=EPOCH + WEEK - 5)
+@pytest.mark.parametrize("seconds", [1, 5, WEEK - 60])
+@pytest.mark.parametrize(
+    ("used", "before", "end"),
+    [(0, FULL, EPOCH + WEEK - 60), (1, FULL - 1, EPOCH + WEEK - 60), (FULL, 0, EPOCH + 2 * WEEK - 60)],
+)
+def test_propose__drift_budget_spent__says_of_which_and_for_how_long(used, before, end, seconds):
+    state = drifting(2, 600, changed_at=EPOCH, cooldown=0, drift_used=used, drift_before=before)
+    outcome = proposed(wanting(2_400), state, now=end + 1 - seconds)
     assert outcome.detail == (
         "spot_shock_up+spot_shock_down+shocked_vol cannot move: "
-        "the drift budget of shocked_vol is spent for at least another 5 s"
+        f"the drift budget of shocked_vol is spent for another {seconds} s"
     )
+    assert isinstance(proposed(wanting(2_400), state, now=end), NoChange)
+    assert isinstance(proposed(wanting(2_400), state, now=end + 1), Proposal)
+
+
+def test_propose__drift_budget_spent_in_this_epoch__is_spent_for_the_next_one_too():
+    state = drifting(2, 600, changed_at=EPOCH, cooldown=0, drift_used=FULL)
+    assert proposed(wanting(2_400), state, now=EPOCH).detail.endswith(f"is spent for another {2 * WEEK - 59} s")
+
+
+def test_propose__drift_budget_of_nothing__is_not_said_to_come_back():
+    outcome = proposed(wanting(2_400), drifting(2, 0))
+    assert outcome.detail.endswith("the drift budget of shocked_vol allows no move")
 
 
 def test_propose__spent_budget_of_one_that_is_where_it_should_be__holds_nothing_up():

@@ -179,6 +179,46 @@ def test_binding__group_of_which_none_has_a_role__is_valid():
     built(SHIPPED, ('role = "maintenance_factor"\n', ""), ('role = "liquidation_threshold"\n', ""))
 
 
+@pytest.mark.parametrize(
+    ("written", "exact"), [("1", "1"), ("0.1", "0.1"), ("1e-18", "1e-18"), ("1_000.25", "1000.25")]
+)
+def test_offset__any_way_of_writing_it__is_exact(written, exact):
+    role = 'role = "shocked_vol"\n'
+    binding = built(SHIPPED, (role, f"{role}offset = {written}\n"))
+    assert binding.parameters[2].origin == Fraction(exact) * 10_000
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("-1", "input should be greater than or equal to 0"),
+        ("1e-19", "decimal input should have no more than 18 decimal places"),
+        ("1e99", "decimal input should have no more than"),
+        ("inf", "input should be a finite number"),
+        ("nan", "input should be a finite number"),
+        ("true", "input should be"),
+        ('"1"', "input should be"),
+    ],
+)
+def test_offset__no_real_value_of_any_use__is_refused(refusal, written, said):
+    role = 'role = "shocked_vol"\n'
+    message = refusal((role, f"{role}offset = {written}\n"), text=SHIPPED)
+    assert message.startswith(f"mine.toml:{line_of(role[:-1], SHIPPED) + 1}: parameters.2.offset")
+    assert said in message
+
+
+def test_offset__without_a_role__is_refused(refusal):
+    assert refusal(('group = "ratios"\nreversible', 'group = "ratios"\noffset = 1\nreversible')).endswith(
+        "needs a role, whose ratio is added to it or taken from it"
+    )
+
+
+def test_offset__none_where_lower_is_tighter__is_refused_of_a_parameter_with_a_role(refusal):
+    up, down = ('tightening = "up"\nrole = "shocked_vol"', 'tightening = "down"\nrole = "shocked_vol"')
+    assert "parameters.2 = (table): needs an offset: where lower is tighter" in refusal((up, down), text=SHIPPED)
+    assert built(SHIPPED, (up, down + "\noffset = 5")).parameters[2].origin == 50_000
+
+
 def test_binding__two_parameters_that_read_the_same_word__are_refused(refusal):
     line = line_of("word = 1 }")
     assert refusal(("word = 1 }", "word = 3 }")) == (
@@ -242,7 +282,17 @@ def test_binding__several_mistakes__are_told_together(refusal):
             "keccak and types must be lists, and packed",
         ),
         ('["$market.asset", 5]', '["$market.asset", 256]', "setters.0.args.2 = (table): does not fit uint8"),
-        ('["$market.asset", 5]', '["$market.asset", "$wad"]', "$wad is not known here"),
+        ('["$market.asset", 5]', '["$market.asset", "$wad"]', "$wad is a parameter: the steward puts its value into a"),
+        (
+            'keccak = ["$market.asset", 5]',
+            'packed = true, keccak = ["$market.asset", "$wad"]',
+            "$wad is a parameter: the steward puts its value into a word of its own, never into a hash",
+        ),
+        (
+            '"$market.asset", 5], types = ["bytes32", "uint8"]',
+            '{ keccak = ["$wad"], types = ["uint256"] }], types = ["bytes32"]',
+            "setters.0.args.2 = (table): $wad is a parameter: the steward puts its value into a word of its own",
+        ),
         ("(uint256,uint128),bytes32)", "(uint256,uint128),bytes4)", "a hash is a bytes32 or uint256, not bytes4"),
         ('args = ["$contract.token"]', 'args = ["0x00"]', "parameters.2.getter.args.0 = '0x00': must be an address"),
         ('args = ["$account.series"]', 'args = ["$account.feed"]', "accounts.lookups.1.args.0 = '$account.feed': $acc"),
@@ -318,8 +368,8 @@ def test_setters__parameter_written_twice_by_one_setter__is_refused(refusal):
     assert "days must be written in exactly one place, not 2" in refusal(('[1, "$days"]', '["$days", "$days"]'))
 
 
-@pytest.mark.parametrize(("setters", "fits"), [(7, True), (8, False)])
-def test_setters__as_many_as_calls_fit_into_a_batch__are_the_most(tmp_path, setters, fits):
+@pytest.mark.parametrize(("setters", "fits"), [(8, True), (9, False)])
+def test_setters__as_many_as_a_policy_takes__are_the_most(tmp_path, setters, fits):
     head, tail = RICH.index("[[parameters]]"), RICH.index("[accounts.ids]")
     blocks = [
         f'[[parameters]]\nname = "p{n}"\nunit = "x"\nscale = 1\ntightening = "up"\n'
@@ -331,9 +381,8 @@ def test_setters__as_many_as_calls_fit_into_a_batch__are_the_most(tmp_path, sett
     if fits:
         loaded(text, tmp_path)
     else:
-        assert "setters = (list): 9 setters, [end_auction] counted: the steward makes at most 8 calls" in refused(
-            text, tmp_path
-        )
+        line = line_of("[[setters]]", text)
+        assert refused(text, tmp_path) == f"mine.toml:{line}: setters = (list): 9 setters, and the steward takes 8"
 
 
 # Accounts and health

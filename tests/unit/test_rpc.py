@@ -1,8 +1,22 @@
 """Check how answers of an endpoint are matched to requests, and what becomes of those that are none."""
 
+import itertools
+
 import pytest
 
-from chain.rpc import Refused, Rpc, RpcError, Unreachable, block_at, head, quantity, read, require_chain, stamp
+from chain.rpc import (
+    Refused,
+    Rpc,
+    RpcError,
+    Unreachable,
+    block_at,
+    blocks_at,
+    head,
+    quantity,
+    read,
+    require_chain,
+    stamp,
+)
 from config.errors import KnownFault
 from models.market import BlockStamp
 
@@ -145,6 +159,70 @@ async def test_block_at__height_without_a_block__is_none():
     rpc = Answering({"eth_getBlockByNumber": None})
     assert await block_at(rpc, 99) is None
     assert rpc.asked[0]["params"] == ["0x63", False]
+
+
+class Timed(Rpc):
+    """A chain whose block `first` + i was made at `times[i]`; it notes which blocks it is asked for."""
+
+    def __init__(self, times, first=0):
+        super().__init__(URL)
+        self.times, self.first = times, first
+        self.asked = []
+
+    async def batch(self, requests):
+        self.asked += [int(params[0], 16) for _, params in requests]
+        return [self._block(number) for number in self.asked[-len(requests) :]]
+
+    def _block(self, number):
+        index = number - self.first
+        if not 0 <= index < len(self.times):
+            return None
+        return {"number": hex(number), "hash": HASH, "timestamp": hex(self.times[index])}
+
+
+TIMES = [times for length in range(1, 6) for times in itertools.combinations_with_replacement((2, 3, 5), length)]
+
+
+@pytest.mark.parametrize("timestamp", [2, 3, 5])
+async def test_blocks_at__every_chain_of_up_to_five_blocks__are_just_those_of_the_time(timestamp):
+    for times in TIMES:
+        if timestamp in times:
+            found = [number for number, time in enumerate(times, start=7) if time == timestamp]
+            assert await blocks_at(Timed(times, first=7), timestamp, 7, 6 + len(times)) == (found[0], found[-1])
+
+
+ABSENT = {
+    "before the first": ((3, 3, 5), 2, (7, 7)),
+    "between two": ((2, 5, 5), 3, (8, 8)),
+    "after the last": ((2, 3), 5, (8, 8)),
+}
+
+
+@pytest.mark.parametrize("case", ABSENT)
+async def test_blocks_at__time_of_no_block__is_the_nearest_block_within_the_bounds(case):
+    times, timestamp, expected = ABSENT[case]
+    assert await blocks_at(Timed(times, first=7), timestamp, 7, 6 + len(times)) == expected
+
+
+async def test_blocks_at__same_time_outside_the_bounds__is_not_looked_at():
+    rpc = Timed((3,) * 10)
+    assert await blocks_at(rpc, 3, 4, 6) == (4, 6)
+    assert set(rpc.asked) <= {4, 5, 6}
+
+
+async def test_blocks_at__bounds_of_one_block__is_that_block():
+    assert await blocks_at(Timed((2, 3, 5)), 3, 1, 1) == (1, 1)
+
+
+async def test_blocks_at__million_blocks__takes_two_binary_searches():
+    rpc = Timed(range(0, 12_000_000, 12))
+    assert await blocks_at(rpc, 12 * 777_777, 0, 999_999) == (777_777, 777_777)
+    assert len(rpc.asked) <= 2 * 20
+
+
+async def test_blocks_at__endpoint_that_does_not_know_the_newest_blocks__takes_them_for_later_ones():
+    rpc = Timed((2, 3, 3, 5), first=7)
+    assert await blocks_at(rpc, 3, 7, 99) == (8, 9)
 
 
 async def test_require_chain__the_configured_one__passes():

@@ -50,19 +50,20 @@ def words(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(32) for number in numbers)
 
 
+MINUTES = (28_333_334, 2**26 - 1, 0, 1, 28_333_335, 28_333_336, 28_333_337)
+"""When each of seven parameters last changed: their states fill a word and begin the next."""
+
 VIEW = StewardView(
-    status=1,
+    status=3,
     policy=STEWARD,
-    paused=True,
     sequence=3,
     applied_at=1_700_000_000,
     version_hash="0x" + "01" * 32,
-    good_sequence=2,
     good_hash="0x" + "02" * 32,
-    good_in=77,
+    good_at=1_600_000_000,
     state_hash=HASH,
-    values=(1, 2, 3, 4, 5),
-    remembered=tuple(Remembered(10 + index, 20 + index, 30 + index) for index in range(5)),
+    values=(1, 2, 3, 4, 5, 6, 7),
+    remembered=tuple(Remembered(60 * minute, 240 - index, 30 + index) for index, minute in enumerate(MINUTES)),
 )
 
 
@@ -73,11 +74,11 @@ def test_view_call__market__is_asked_for_by_the_hash_of_its_name():
 
 
 def test_parse_view__answer__is_every_field_in_its_place():
-    states = [0, 0, 0, 0]
-    for index, one in enumerate(VIEW.remembered):
-        packed = one.changed_at << 32 | one.drift_used << 16 | one.drift_before
-        states[index // 4] |= packed << (64 * (index % 4))
-    plain = [getattr(VIEW, name) for name in StewardView.__slots__[:10]]
+    states = [0, 0, 0]
+    for index, (one, minute) in enumerate(zip(VIEW.remembered, MINUTES, strict=True)):
+        packed = minute << 16 | one.drift_used << 8 | one.drift_before
+        states[index // 6] |= packed << (42 * (index % 6))
+    plain = [getattr(VIEW, name) for name in StewardView.__slots__[:8]]
     raw = [bytes.fromhex(one[2:]) if isinstance(one, str) and len(one) == 66 else one for one in plain]
     assert parse_view(encode([VIEW_TYPE], [(*raw, list(VIEW.values), states)])) == VIEW
 
@@ -114,12 +115,12 @@ def log(signature: str, data: bytes) -> dict:
 
 
 def test_parse_event__applied__is_a_tune():
-    found = parse_event("SPX", log(APPLIED, encode(["uint256[]", "bytes32"], [[440, 550], b"\1" * 32])))
+    found = parse_event("SPX", log(APPLIED, encode(["uint256[]"], [[440, 550]])))
     assert found == StewardEvent("SPX", 4, DIGEST, (440, 550), "tune", "0xfeed", 9)
 
 
 def test_parse_event__rolled_back__is_a_rollback():
-    data = encode(["uint256", "uint256[]", "bytes32"], [2, [400, 500], b"\1" * 32])
+    data = encode(["uint256[]"], [[400, 500]])
     assert parse_event("SPX", log(ROLLED_BACK, data)) == StewardEvent(
         "SPX", 4, DIGEST, (400, 500), "rollback", "0xfeed", 9
     )
@@ -144,20 +145,20 @@ def test_change_filter__market__asks_for_every_event_of_it_alone():
     ("signature", "types", "fields"),
     [
         (ACTIVATED, ["uint256[]", "bytes32"], [[440, 550], b"\1" * 32]),
-        (APPLIED, ["uint256[]", "bytes32"], [[440, 550], b"\1" * 32]),
+        (APPLIED, ["uint256[]"], [[440, 550]]),
         (REBASED, ["uint256[]", "bytes32"], [[440, 550], b"\1" * 32]),
-        (ROLLED_BACK, ["uint256", "uint256[]", "bytes32"], [2, [440, 550], b"\1" * 32]),
+        (ROLLED_BACK, ["uint256[]"], [[440, 550]]),
     ],
 )
 def test_version_values__any_event_that_makes_a_version__is_its_values(signature, types, fields):
     entry = log(signature, encode(types, fields))
-    assert entry["topics"][0] in version_filter(STEWARD, "SPX", 9)["topics"][0]
+    assert entry["topics"][0] in version_filter(STEWARD, "SPX", 9, 12)["topics"][0]
     assert version_values(entry) == (440, 550)
 
 
-def test_version_filter__block__is_the_only_one_asked_for():
-    where = version_filter(STEWARD, "SPX", 9)
-    assert (where["address"], where["fromBlock"], where["toBlock"]) == (STEWARD, "0x9", "0x9")
+def test_version_filter__blocks__are_the_only_ones_asked_for():
+    where = version_filter(STEWARD, "SPX", 9, 12)
+    assert (where["address"], where["fromBlock"], where["toBlock"]) == (STEWARD, "0x9", "0xc")
     assert where["topics"][1] == "0x" + market_id("SPX").hex()
 
 

@@ -31,9 +31,18 @@ def turn(index: uint256, to: uint256):
 
 
 @external
-def turn_up(by: uint256):
+def turn_half(first: uint256, to: uint256[8]):
     """
-    @notice Raise all.
+    @notice Set eight neighbours.
     """
-    for index: uint256 in range(16):
-        self.values[index] += by
+    for index: uint256 in range(8):
+        self.values[first + index] = to[index]
+
+
+@external
+def turn_two(first: uint256, a: uint256, second: uint256, b: uint256, more: uint256[8]):
+    """
+    @notice Set two, with as many words as a setter can have.
+    """
+    self.values[first] = a
+    self.values[second] = b

@@ -1,0 +1,36 @@
+"""Check that the measurement of the steward's gas runs as a user runs it, and that the steward keeps its bounds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from trials import environment, run_keeper
+
+pytestmark = pytest.mark.integration
+
+FIGURES = {
+    "direct_setter",
+    "apply_6_params_1_sig",
+    "apply_6_params_3_sigs",
+    "rollback",
+    "per_param_at_10_markets",
+    "apply_over_direct",
+}
+TRANSACTION = 21_000
+"""What any transaction costs: no figure of a whole transaction can be below."""
+
+
+async def test_bench_gas__as_json_in_any_folder__keeps_the_bounds_of_change_and_rollback(tmp_path):
+    """Gas is the same on every machine, so these are no timings."""
+    ended = await run_keeper("bench", "gas", "--json", cwd=tmp_path, env=environment(key=None), seconds=110)
+    assert ended.code == 0, ended.err
+    gas = json.loads(ended.out)
+    assert set(gas) == FIGURES
+    assert gas["apply_6_params_3_sigs"] <= 120_000
+    assert gas["rollback"] <= 110_000
+    assert TRANSACTION < gas["direct_setter"] < gas["apply_6_params_1_sig"] < gas["apply_6_params_3_sigs"]
+    assert gas["apply_over_direct"] == round(gas["apply_6_params_3_sigs"] / gas["direct_setter"], 2)
+    # Markets differ by a few bytes of their calldata alone.
+    assert gas["per_param_at_10_markets"] == pytest.approx(gas["apply_6_params_3_sigs"] / 6, rel=0.01)
+    assert list(tmp_path.iterdir()) == []
