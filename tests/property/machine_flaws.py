@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from machine_author import Author, Draft
 
 Flaw = Callable[["Author", "Draft"], None]
+MOST = 16
+"""Parameters of a message: one more would not even decode."""
+
 NUDGE = selector("nudge(uint256,uint256)")
 
 
@@ -27,9 +30,9 @@ def out_of_sequence(author: Author, draft: Draft) -> None:
 
 
 def uneven(author: Author, draft: Draft) -> None:
-    """Name a value more than ids, or less; more than sixteen would not even decode."""
+    """Name a value more than ids, or less."""
     values = draft.fields["values"]
-    draft.fields["values"] = values[:-1] if len(values) == 16 or author.chance(0.5) else (*values, 1)
+    draft.fields["values"] = values[:-1] if len(values) == MOST or author.chance(0.5) else (*values, 1)
 
 
 def other_state(author: Author, draft: Draft) -> None:
@@ -42,13 +45,15 @@ def other_state(author: Author, draft: Draft) -> None:
 def unknown_id(_author: Author, draft: Draft) -> None:
     """Name a parameter that there is not."""
     changes = draft.changes()
+    if len(changes) == MOST:
+        del changes[0]
     changes[len(draft.live)] = 500
     draft.set(changes)
 
 
 def repeated_id(author: Author, draft: Draft) -> None:
     """Name a parameter twice, to go two steps."""
-    ids, values = draft.fields["ids"], draft.fields["values"]
+    ids, values = draft.fields["ids"][1 - MOST :], draft.fields["values"][1 - MOST :]
     draft.fields |= {"ids": (*ids, ids[-1]), "values": (*values, values[-1] + author.random.randint(0, 20))}
 
 
