@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from eth_abi.abi import decode
 
 from chain.protocol import BindingError, account_key, log_fields, word
-from chain.rpc import RpcError, read, stamp
+from chain.rpc import Refused, RpcError, read, stamp
+from chain.steward import revert_reason
 from config.accounts import ACCOUNT, MARGINS, named
 from config.templates import from_abi
 from models.market import Account
@@ -33,22 +34,33 @@ OWN = {*MARGINS, "liquidatable"}
 """Named values that are fields of an account themselves."""
 
 
+class AccountUnreadable(RpcError):
+    """A view of one account is refused: whether it is healthy cannot be known. The message names both."""
+
+
 async def read_accounts(bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int) -> tuple[Account, ...]:
     """Return all open accounts at `block`, in the protocol's order, with health and named values.
 
     One round trip finds them (two where they must be counted first), one more is made for each lookup, for oracle
     rounds and for health. Events are read from `since_block` on. Raises BindingError when the answers are not what the
-    binding says, and RpcError when the block is no longer canonical.
+    binding says, AccountUnreadable when a view of an account reverts, and RpcError when the block is no longer
+    canonical.
     """
-    accounts = await _found(bound, rpc, block, since_block)
+    accounts = await find_accounts(bound, rpc, block, since_block)
     for index in range(len(bound.binding.accounts.lookups)):
-        answers = await _read_each(rpc, lookup_calls(bound, index, accounts), block)
+        view = f"accounts.lookups.{index}: {bound.binding.accounts.lookups[index].function}"
+        names = [f"{view} of account {account.address}" for account in accounts]
+        answers = await _ask_each(bound, rpc, names, lookup_calls(bound, index, accounts), block)
         accounts = looked_up(bound, index, accounts, answers)
-    if bound.binding.health.rounds is not None:
-        accounts = with_rounds(bound, accounts, await _read_each(rpc, round_calls(bound, accounts), block))
+    rounds = bound.binding.health.rounds
+    if rounds is not None:
+        names = [f"health.rounds.latest: {rounds.latest.function} of account {account.address}" for account in accounts]
+        answers = await _ask_each(bound, rpc, names, round_calls(bound, accounts), block)
+        accounts = with_rounds(bound, accounts, answers)
     if _says_itself(bound):
         return accounts
-    answers = await _read_each(rpc, health_calls(bound, accounts), block)
+    names = [_health_name(bound, account, round_id) for account in accounts for round_id in rounds_of(account)]
+    answers = await _ask_each(bound, rpc, names, health_calls(bound, accounts), block)
     verdicts = liquidatable(bound, accounts, answers)
     return tuple(replace(one, liquidatable=verdict) for one, verdict in zip(accounts, verdicts, strict=True))
 
@@ -59,7 +71,10 @@ def health_calls(bound: BoundProtocol, accounts: Sequence[Account]) -> list[Call
 
 
 def liquidatable(bound: BoundProtocol, accounts: Sequence[Account], answers: Sequence[bytes]) -> tuple[bool, ...]:
-    """Return for each account whether any of its health views, whose answers these are, says so."""
+    """Return for each account whether any of its health views, whose answers these are, says so.
+
+    Raises BindingError naming the account whose answer is too short.
+    """
     expected = sum(len(rounds_of(account)) for account in accounts)
     if len(answers) != expected:
         raise ValueError(f"{len(answers)} answers to {expected} health views")
@@ -67,7 +82,10 @@ def liquidatable(bound: BoundProtocol, accounts: Sequence[Account], answers: Seq
     verdicts = []
     for account in accounts:
         threshold = bound.threshold_of(account)
-        found = [bound.is_liquidatable(next(remaining), threshold) for _ in rounds_of(account)]
+        try:
+            found = [bound.is_liquidatable(next(remaining), threshold) for _ in rounds_of(account)]
+        except BindingError as error:
+            raise BindingError(f"account {account.address}: {error}") from None
         verdicts.append(any(found))
     return tuple(verdicts)
 
@@ -77,7 +95,8 @@ def rounds_of(account: Account) -> tuple[int | None, ...]:
     return (None,) if account.rounds is None else account.rounds
 
 
-async def _found(bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int) -> tuple[Account, ...]:
+async def find_accounts(bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int) -> tuple[Account, ...]:
+    """Return the accounts as far as they are known before any lookup. Raises BindingError and RpcError."""
     accounts = bound.binding.accounts
     if accounts.events is not None:
         return logged_accounts(bound, accounts.events, await _logs(bound, accounts.events, rpc, block, since_block))
@@ -155,13 +174,19 @@ def round_calls(bound: BoundProtocol, accounts: Sequence[Account]) -> list[Call]
 
 
 def with_rounds(bound: BoundProtocol, accounts: Sequence[Account], answers: Sequence[bytes]) -> tuple[Account, ...]:
-    """Return the accounts with the oracle rounds to check: from the first of each to the latest, the newest `max`."""
+    """Return the accounts with the oracle rounds to check: from the first of each to the latest, the newest `max`.
+
+    Raises BindingError for an account whose first round is still to come: no round would say that it is unhealthy.
+    """
     rounds = bound.binding.health.rounds
     assert rounds is not None
     found = []
     for account, answer in zip(accounts, answers, strict=True):
         latest = word(answer, rounds.latest.word, "health.rounds.latest")
         first = bound.number(rounds.first, "uint256", bound.known_of(account))
+        if first > latest:
+            rule = f"must not be above the latest round, which is {latest}"
+            raise BindingError(f"health.rounds.first = {first} for account {account.address}: {rule}")
         found.append(replace(account, rounds=tuple(range(max(first, latest - rounds.max + 1), latest + 1))))
     return tuple(found)
 
@@ -171,6 +196,45 @@ async def _read_each(rpc: Rpc, calls: Sequence[Call], block: BlockStamp) -> list
     distinct = list(dict.fromkeys(calls))
     answers = dict(zip(distinct, await read(rpc, distinct, block), strict=True)) if distinct else {}
     return [answers[call] for call in calls]
+
+
+async def _ask_each(
+    bound: BoundProtocol, rpc: Rpc, names: Sequence[str], calls: Sequence[Call], block: BlockStamp
+) -> list[bytes]:
+    """Return the answers to views of accounts; of one that is refused say which by its name.
+
+    Raises AccountUnreadable, or the endpoint's own error where that is not the view's fault.
+    """
+    try:
+        return await _read_each(rpc, calls, block)
+    except Refused:
+        index = await _first_refused(rpc, calls, block)
+        try:
+            await read(rpc, [calls[index]], block)
+        except Refused as error:
+            # An endpoint that answers nothing at this block, not even a price, accuses no account.
+            await read(rpc, [bound.price_call()], block)
+            raise AccountUnreadable(f"{names[index]} is refused: {revert_reason(error)}") from None
+        raise
+
+
+async def _first_refused(rpc: Rpc, calls: Sequence[Call], block: BlockStamp) -> int:
+    """Return by halving which of several calls, not all of which are answered, is the first that is not."""
+    low, high = 0, len(calls)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            await read(rpc, calls[low:middle], block)
+        except Refused:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _health_name(bound: BoundProtocol, account: Account, round_id: int | None) -> str:
+    where = "" if round_id is None else f" in oracle round {round_id}"
+    return f"health: {bound.binding.health.function} of account {account.address}{where}"
 
 
 async def _logs(

@@ -26,10 +26,13 @@ SIGNATURES = "(uint256,uint256)[]"
 SUBMIT = f"submit(uint256,{MESSAGE},{SIGNATURES})"
 
 FIELDS = (
-    "(bytes32 market,uint256 sequence,bytes32 stateHash,bytes32 changesHash,bytes32 callsHash,"
-    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
+    "(bytes32 market,address policy,uint256 sequence,bytes32 stateHash,bytes32 changesHash,"
+    "bytes32 callsHash,bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
 )
 CODES: dict[Action, int] = {"apply": 0, "announce": 1, "rollback": 2}
+BACKWARDS = 4
+"""Added to the code of a change or rollback whose calls are made in reverse order."""
+
 PRIMARY: dict[Action, str] = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback"}
 DOMAIN = keccak(text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 NAME, VERSION = keccak(text="Keeper risk steward"), keccak(text="1")
@@ -44,10 +47,12 @@ Probe = tuple[bytes, int]
 class Message:
     """One change as signers sign it: EIP-712 fields, with `calls` and `probes` instead of their hashes.
 
-    `market` is the market's name, `changes` pairs of id and value, ids ascending. Hashes are 0x-prefixed.
+    `market` is the market's name, `policy` the address of the policy in force, `changes` pairs of id and value, ids
+    ascending. `calls` are in the order in which they are made: the policy's, or `backwards`. Hashes are 0x-prefixed.
     """
 
     market: str
+    policy: str
     sequence: int
     state_hash: str
     changes: tuple[tuple[int, int], ...]
@@ -57,6 +62,7 @@ class Message:
     probes: tuple[Probe, ...]
     max_liquidatable: int
     deadline: int
+    backwards: bool = False
 
     def digest(self, action: Action, steward: str, chain_id: int) -> str:
         """Return what is signed: the EIP-712 hash for one steward on one chain."""
@@ -65,6 +71,7 @@ class Message:
         values = [
             kind,
             market_id(self.market),
+            self.policy,
             self.sequence,
             _bytes(self.state_hash),
             keccak(encode(["uint256[]", "uint256[]"], [ids, new])),
@@ -75,7 +82,7 @@ class Message:
             self.max_liquidatable,
             self.deadline,
         ]
-        types = ["bytes32", "bytes32", "uint256", *["bytes32"] * 6, "uint256", "uint256"]
+        types = ["bytes32", "bytes32", "address", "uint256", *["bytes32"] * 6, "uint256", "uint256"]
         domain = encode(["bytes32"] * 3 + ["uint256", "address"], [DOMAIN, NAME, VERSION, chain_id, steward])
         return "0x" + keccak(b"\x19\x01" + keccak(domain) + keccak(encode(types, values))).hex()
 
@@ -94,8 +101,9 @@ class Message:
             self.max_liquidatable,
             self.deadline,
         )
+        code = CODES[action] + (BACKWARDS if self.backwards and action != "announce" else 0)
         selector = function_signature_to_4byte_selector(SUBMIT)
-        return "0x" + (selector + encode(["uint256", MESSAGE, SIGNATURES], [CODES[action], fields, []])).hex()
+        return "0x" + (selector + encode(["uint256", MESSAGE, SIGNATURES], [code, fields, []])).hex()
 
 
 def calls_hash(calls: Sequence[Call]) -> bytes:
@@ -113,9 +121,9 @@ def attach(calldata: str, signatures: Sequence[Signature]) -> str:
     return calldata[: -2 * WORD] + b"".join(number.to_bytes(WORD) for number in (len(signatures), *words)).hex()
 
 
-def submitted_for(calldata: str, action: Action) -> str:
-    """Return the same message, submitted for something else: an announced change is applied with the same bytes."""
-    return calldata[:10] + CODES[action].to_bytes(WORD).hex() + calldata[10 + 2 * WORD :]
+def announcing(calldata: str) -> str:
+    """Return the calldata that announces what the given one applies: the rest of it is the same."""
+    return calldata[:10] + CODES["announce"].to_bytes(WORD).hex() + calldata[10 + 2 * WORD :]
 
 
 def _bytes(text: str) -> bytes:

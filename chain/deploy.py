@@ -21,15 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from eth_account.signers.local import LocalAccount
+    from hexbytes import HexBytes
     from pydantic import SecretStr
     from web3.contract import Contract
     from web3.types import TxParams, TxReceipt
 
     from chain.progress import Progress
 
-RECEIPT_SECONDS = 180
+RECEIPT_SECONDS = 120
+"""How long a transaction is waited for where no setting says it."""
+
 RECEIPT_LAG_SECONDS = 5
 """How far a node's index of receipts may be behind its count of nonces."""
+
+
+GO_ON = "start the same command again: it goes on with this transaction, under a higher fee"
+LOOK_FIRST = "it may still be mined: see whether it was, before you start the same command again"
+"""What to do about a transaction that hangs, where it was noted and where it was not."""
 
 
 class DeployError(KnownFault):
@@ -38,14 +46,22 @@ class DeployError(KnownFault):
 
 @dataclass(frozen=True, slots=True)
 class Deployer:
-    """A key that deploys and sends, over web3, waiting for every receipt."""
+    """A key that deploys and sends, over web3, waiting for every receipt, up to `receipt_seconds`."""
 
     web3: Web3
     account: LocalAccount = field(repr=False)
     on_step: Callable[[str], None]
+    receipt_seconds: float = RECEIPT_SECONDS
 
     @classmethod
-    def connect(cls, url: str, key: SecretStr, chain_id: int, on_step: Callable[[str], None]) -> Deployer:
+    def connect(
+        cls,
+        url: str,
+        key: SecretStr,
+        chain_id: int,
+        on_step: Callable[[str], None],
+        receipt_seconds: float = RECEIPT_SECONDS,
+    ) -> Deployer:
         """Connect to an endpoint. Raises DeployError when it serves another chain or does not answer."""
         web3 = Web3(HTTPProvider(url, exception_retry_configuration=None))
         account: LocalAccount = Account.from_key(key.get_secret_value())
@@ -54,7 +70,7 @@ class Deployer:
         if found != chain_id:
             raise DeployError(f"the endpoint serves chain {found}, chain.chain_id is {chain_id}")
         web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
-        return cls(web3, account, on_step)
+        return cls(web3, account, on_step, receipt_seconds)
 
     @property
     def address(self) -> str:
@@ -87,7 +103,7 @@ class Deployer:
         transaction: Any = {"from": self.address, "to": Web3.to_checksum_address(target), "data": data}
         with asking(step):
             tx_hash = self.web3.eth.send_transaction(transaction)
-            receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.02)
+            receipt = self.mined(step, tx_hash, LOOK_FIRST)
         return succeeded(step, receipt)
 
     def call_raw(self, target: str, data: str) -> bytes:
@@ -100,8 +116,16 @@ class Deployer:
         with asking(step):
             transaction: TxParams = {"from": self.account.address, "to": Web3.to_checksum_address(target), "data": data}
             tx_hash = self.web3.eth.send_transaction(transaction)
-            receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, RECEIPT_SECONDS, poll_latency=0.02)
+            receipt = self.mined(step, tx_hash, LOOK_FIRST)
         return succeeded(step, receipt)["transactionHash"].to_0x_hex()
+
+    def mined(self, step: str, tx_hash: HexBytes, resume: str) -> TxReceipt:
+        """Return a transaction's receipt. Raises DeployError, which says how to go on, when it takes too long."""
+        try:
+            return self.web3.eth.wait_for_transaction_receipt(tx_hash, self.receipt_seconds, poll_latency=0.02)
+        except TimeExhausted:
+            waited = f"not mined within {self.receipt_seconds:g} s (chain.receipt_timeout_seconds)"
+            raise DeployError(f"{step}: sent as {tx_hash.to_0x_hex()}, {waited}; {resume}") from None
 
     def head(self) -> tuple[int, int]:
         """Return the latest block's number and time, Unix seconds."""
@@ -129,7 +153,7 @@ class Deployer:
     def _transact(self, step: str, call: Any) -> TxReceipt:
         with asking(step):
             tx_hash = call.transact({"from": self.address})
-            receipt = self.web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.02)
+            receipt = self.mined(step, tx_hash, LOOK_FIRST)
         return succeeded(step, receipt)
 
 
@@ -215,7 +239,7 @@ class Steps:
             if found is None:
                 raise
             return found
-        return eth.wait_for_transaction_receipt(signed.hash, RECEIPT_SECONDS, poll_latency=0.02)
+        return self.deployer.mined(step, signed.hash, GO_ON if self.progress.is_on_disk else LOOK_FIRST)
 
 
 def succeeded(step: str, receipt: TxReceipt) -> TxReceipt:
@@ -230,12 +254,21 @@ def asking(step: str) -> Iterator[None]:
     """Raise DeployError for what the endpoint refuses or leaves unanswered: a transport error's text has the URL."""
     try:
         yield
-    except (ContractLogicError, Web3RPCError) as error:
+    except ContractLogicError as error:
         raise DeployError(f"{step}: {error.message or 'reverted without a reason'}") from None
-    except TimeExhausted:
-        raise DeployError(f"{step}: sent, not mined within {RECEIPT_SECONDS} s; the same command goes on") from None
+    except Web3RPCError as error:
+        raise DeployError(f"{step}: {_words(error)}") from None
     except (OSError, Web3Exception, json.JSONDecodeError) as error:
         raise DeployError(f"{step}: the endpoint gave no usable answer: {type(error).__name__}") from None
+
+
+def _words(error: Web3RPCError) -> str:
+    """Return what the endpoint said: web3's own message is the whole error object, written as Python would."""
+    said: Any = (error.rpc_response or {}).get("error")
+    if not isinstance(said, dict) or not said.get("message"):
+        return str(said or error.message)
+    code = f" (code {said['code']})" if said.get("code") else ""
+    return f"{said['message']}{code}"
 
 
 def _outbid(fee: int) -> int:

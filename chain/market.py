@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain import steward
 from chain.accounts import health_calls, liquidatable, read_accounts
-from chain.attestation import submitted_for
+from chain.attestation import announcing
 from chain.policy import Policy
 from chain.protocol import BindingError, BoundProtocol
 from chain.rpc import RpcError, Unreachable, blocks_at, read
@@ -140,7 +140,7 @@ class Market:
             _block(now + notice + ramp + SECONDS_AFTER_RAMP, [*map(_view, health)]),
         ]
         if notice:
-            announcement = submitted_for(calldata, "announce")
+            announcement = announcing(calldata)
             blocks.insert(0, _block(now, [_call(self.steward, announcement, sender)]))
         blocks[0]["stateOverrides"] = {state.policy: {"code": "0x00" + policy.unsigned().blob().hex()}}
         answer = await self._simulated(blocks, state.block)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -11,7 +13,7 @@ from config.errors import ConfigError, explain
 from config.schema import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -49,7 +51,7 @@ class Progress:
     def open(cls, path: Path, genesis: str, inputs: Mapping[str, str]) -> Self:
         """Take up the notes at `path`, or begin them.
 
-        Raises ConfigError when they are of another chain or of a deployment that was asked for something else.
+        Raises ConfigError when they are damaged, of another chain, or of a deployment that was asked otherwise.
         """
         if not path.exists():
             return cls(path, ProgressFile(genesis=genesis, inputs=dict(inputs), attempts={}))
@@ -62,6 +64,11 @@ class Progress:
             if before != now:
                 raise ConfigError(f"{path}: was begun with {name} {before}, now it is {now}{again}")
         return cls(path, content)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether another run can take them up."""
+        return self._path is not None
 
     def attempt(self, step: str) -> Attempt | None:
         """Return what was noted for a step."""
@@ -78,6 +85,41 @@ class Progress:
         """Remove the notes: what they were for is written elsewhere."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_alone(path: Path) -> Iterator[None]:
+    """Keep the notes at `path` from every other run, by a lock on a file beside them that ends with this process.
+
+    Raises ConfigError when another run has them, or the lock cannot be taken.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        file = _locked(lock)
+    except BlockingIOError:
+        raise ConfigError(f"{path}: another `keeper deploy` is at it ({lock} is locked); wait until it ends") from None
+    except OSError as error:
+        raise ConfigError(f"{lock}: cannot be locked: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _locked(lock: Path) -> int:
+    """Return an open file that is locked and still stands at its path: who held it before has removed it."""
+    while True:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), lock.stat()):
+                    return file
+        except OSError:
+            os.close(file)
+            raise
+        os.close(file)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -101,4 +143,6 @@ def _read(path: Path) -> ProgressFile:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        raise explain(error, file=str(path), text="", schema=ProgressFile) from None
+        found = explain(error, file=str(path), text="", schema=ProgressFile)
+        remedy = "remove it to begin afresh; what was already put up stays on the chain, unused"
+        raise ConfigError(f"{found}\n{path}: the notes of an unfinished deployment are damaged: {remedy}") from None

@@ -99,7 +99,7 @@ class BoundProtocol:
     def setter_calls(self, values: Sequence[int], changed: Sequence[int]) -> tuple[Call, ...]:
         """Return the calls that write `values` (id order), of the setters that write one of the parameters `changed`.
 
-        The steward makes them of those whose values differ, in the same order.
+        The steward makes them of those whose values differ, in the same order or backwards.
         Raises BindingError when a value does not fit the setter's argument.
         """
         proposed = {p.name: value for p, value in zip(self.binding.parameters, values, strict=True)}

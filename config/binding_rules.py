@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from config.accounts import MARGINS
+from config.calls import placeholders
 from config.templates import findings, to_abi
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ def broken_rules(protocol: Protocol) -> Iterator[Finding]:
     yield from _health(protocol)
     if protocol.end_auction is not None and protocol.auctions is None:
         yield ("end_auction",), "needs [auctions], which says how auctions are found"
+
+
+def misfit(protocol: Protocol, name: str, value: int) -> str | None:
+    """Say why a value of the parameter `name` does not fit its argument, and of which setter; None where it does."""
+    setter = next(one for one in protocol.setters if name in one.parameters)
+    known = placeholders(protocol.static_scope) | dict.fromkeys(setter.parameters, 0)
+    try:
+        setter.calldata(known | {name: value})
+    except ValueError as error:
+        return f"{error}, its argument of {setter.function}"
+    return None
 
 
 def _names(protocol: Protocol) -> Iterator[Finding]:

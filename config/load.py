@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from config.binding_rules import misfit
 from config.deployment import Policies
-from config.errors import ConfigError, explain
+from config.errors import ConfigError, explain, find_line
 from config.protocol import Protocol
 from config.schema import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PACKAGE = Path(__file__).parent
 DEFAULT_SETTINGS = PACKAGE / "keeper.toml"
@@ -67,7 +68,8 @@ def load_protocol(name: str, settings_path: Path) -> Protocol:
 def load_policies(binding: Protocol, path: Path | None = None) -> Policies:
     """Read the limits to deploy a protocol with, from config/policies or a file of the operator's.
 
-    Raises ConfigError when the file breaks the schema, or misses or invents a parameter of the binding.
+    Raises ConfigError when the file breaks the schema, misses or invents a parameter of the binding, or has a corridor
+    that goes past what the argument of a setter takes.
     """
     path = path or PACKAGE / "policies" / f"{binding.name}.toml"
     text, document = _read_toml(path)
@@ -76,7 +78,20 @@ def load_policies(binding: Protocol, path: Path | None = None) -> Policies:
     for name in sorted(names ^ set(policies.limits)):
         rule = "unknown parameter" if name in policies.limits else "missing, and every parameter needs limits"
         raise ConfigError(f"{path}: limits.{name}: {rule} (binding {binding.name} has {', '.join(sorted(names))})")
+    too_wide = list(_too_wide(binding, policies, f"{path}", text))
+    if too_wide:
+        raise ConfigError("\n".join(too_wide))
     return policies
+
+
+def _too_wide(binding: Protocol, policies: Policies, path: str, text: str) -> Iterator[str]:
+    """Tell of corridors with values that no setter can be called with."""
+    for name, limits in policies.limits.items():
+        rule = misfit(binding, name, limits.maximum)
+        if rule is not None:
+            line = find_line(text, ("limits", name, "maximum"))
+            where = f"{path}:{line}" if line else path
+            yield f"{where}: limits.{name}.maximum = {limits.maximum}: {rule} (binding {binding.name})"
 
 
 def load_secrets(environ: Mapping[str, str]) -> Secrets:

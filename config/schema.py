@@ -104,7 +104,9 @@ class ChainSettings(Section):
     max_block_age_seconds: Seconds = Field(90, description="An older head is a lagging endpoint.")
     max_fee_gwei: Ratio = Field(200.0, description="Cap on maxFeePerGas; above it nothing is sent.")
     priority_fee_gwei: Ratio = Field(1.0, description="maxPriorityFeePerGas.")
-    receipt_timeout_seconds: Seconds = Field(120, description="How long one tick waits for its transaction.")
+    receipt_timeout_seconds: Seconds = Field(
+        120, description="How long a tick, or a command, waits for its transaction."
+    )
 
 
 class ModelSettings(Section):
@@ -130,7 +132,10 @@ class ProposeSettings(Section):
     dead_band: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Relative distance from the live value below which nothing is proposed."
     )
-    deadline_seconds: Seconds = Field(600, description="A proposal not mined by then is void.")
+    deadline_seconds: Seconds = Field(
+        600,
+        description="A proposal not mined by then, or by then after its notice, is void. Above keeper.tick_seconds.",
+    )
 
 
 class GuardSettings(Section):
@@ -145,6 +150,9 @@ class GuardSettings(Section):
     )
     probed_accounts: Annotated[int, Field(ge=0, le=8)] = Field(
         4, description="Healthy accounts nearest to liquidation that the steward probes on chain after a change."
+    )
+    veto_holdoff_seconds: Seconds = Field(
+        86_400, description="How long after a veto nothing tightens what the vetoed change would have tightened."
     )
 
 
@@ -188,6 +196,16 @@ class Settings(Section):
     watch: WatchSettings = WatchSettings()
     feeds: dict[Name, FeedSettings]
     markets: Annotated[list[MarketSettings], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _decided_in_time(self) -> Settings:
+        deadline, tick = self.propose.deadline_seconds, self.keeper.tick_seconds
+        if deadline <= tick:
+            raise ValueError(
+                f"propose.deadline_seconds = {deadline} must exceed keeper.tick_seconds = {tick}: "
+                "an announced change would expire between two decisions"
+            )
+        return self
 
     @model_validator(mode="after")
     def _feeds_exist(self) -> Settings:

@@ -85,6 +85,7 @@ class Bench:
         _, now = self.deployer.head()
         message = Message(
             market=market,
+            policy=view.policy,
             sequence=view.sequence + 1,
             state_hash=view.state_hash,
             changes=tuple(enumerate(values)),

@@ -11,6 +11,7 @@ from chain.rpc import Rpc, RpcError, head, require_chain
 from chain.signer import LocalSigner
 from config.errors import ConfigError
 from config.load import PACKAGE
+from keeper.check_accounts import check_accounts
 from keeper.check_code import check_code
 from keeper.check_policy import check_policy
 from keeper.check_protocol import check_protocol
@@ -36,11 +37,7 @@ async def check_all(
     settings_file: Path,
 ) -> Report:
     """Check everything, as `keeper check` does: an endpoint that fails is a finding like any other."""
-    files = {market.name: binding_file(market.protocol, settings_file) for market in settings.markets}
-    sources = {
-        name: Source(binding, str(files[name]), files[name].read_text(encoding="utf-8"))
-        for name, binding in protocols.items()
-    }
+    sources = sources_of(settings, protocols, settings_file)
     own = [] if secrets.private_key is None else [LocalSigner(secrets.private_key).address]
     async with Rpc(settings.chain.rpc_url.get_secret_value()) as rpc:
         try:
@@ -90,7 +87,17 @@ async def _check_market(
     except ConfigError as error:
         return [failed(name, "is deployed", str(error), f"mend markets.{name} in the deployment file")]
     findings = await check_protocol(ground, name, source, bound)
+    findings += await check_accounts(ground, name, source, bound)
     return [*findings, *await check_policy(ground, name, source, bound, own)] if is_ours else findings
+
+
+def sources_of(settings: Settings, protocols: Mapping[str, Protocol], settings_file: Path) -> dict[str, Source]:
+    """Return each market's binding with the file it was read from, so that findings name the line."""
+    files = {market.name: binding_file(market.protocol, settings_file) for market in settings.markets}
+    return {
+        name: Source(binding, str(files[name]), files[name].read_text(encoding="utf-8"))
+        for name, binding in protocols.items()
+    }
 
 
 def binding_file(protocol: str, settings_file: Path) -> Path:

@@ -13,6 +13,7 @@ from chain.rpc import Refused, read
 from chain.runtime import code_at
 from chain.steward import ACTIVE, MARKET_STATE, PAUSED, VIEW_TYPE, market_id
 from keeper.check_quorum import check_quorum
+from keeper.check_rollback import check_rollback
 from keeper.findings import Finding, failed, noted, passed
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ async def check_policy(
     if not differences:
         sizes = f"{len(policy.reads)} reads, {len(policy.setters)} setters, {len(policy.invariants)} invariants"
         findings.append(passed(market, AGREES, f"{len(policy.parameters)} parameters, {sizes}"))
+        findings += check_rollback(market, source, policy)
     findings += check_quorum(ground.deployment, market, policy, own)
     findings.append(await _is_active(ground, market))
     return [*findings, *await _live(ground, market, policy, bound), *await _executor(ground, market, policy)]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eth_utils.crypto import keccak
+
 from chain.compiler import CONTRACTS
 from chain.protocol import BindingError, word
 from chain.rpc import Refused, read
 from chain.runtime import has_function, resolve
 from chain.steward import revert_reason
 from keeper.check_code import check_code, check_recorded
-from keeper.findings import Finding, failed, passed
+from keeper.findings import Finding, failed, noted, passed
 
 if TYPE_CHECKING:
     from chain.protocol import BoundProtocol
+    from config.accounts import LoggedEvent
+    from config.errors import Place
     from config.protocol import Use
     from keeper.ground import Ground, Source
 
@@ -28,6 +32,7 @@ async def check_protocol(ground: Ground, market: str, source: Source, bound: Bou
         findings.append(await check_code(ground, market, bound.binding.name, bound.address))
     uses = list(bound.binding.uses())
     findings += [*_functions(market, source, code, uses), *await _answers(ground, market, source, bound, uses)]
+    findings += _events(market, source, code)
     return [*findings, *await _limits(ground, market, source, bound)]
 
 
@@ -59,6 +64,24 @@ def _functions(market: str, source: Source, code: Code, uses: list[Use]) -> list
             detail = f"{contract} has no {function}"
             missing.append(failed(market, check, detail, remedy, source.where(use.place)))
     return missing or [passed(market, check, f"{len(seen)} selectors found in the contracts' code")]
+
+
+def _events(market: str, source: Source, code: Code) -> list[Finding]:
+    """Look for the topics of the binding's events. A library may log for a contract, so a missing one is but noted."""
+    events: list[tuple[Place, LoggedEvent | None]] = [
+        (("accounts", "events", "event"), source.binding.accounts.events),
+        (("auctions", "event"), source.binding.auctions),
+    ]
+    return [_event(market, source, code, place, logged) for place, logged in events if logged is not None]
+
+
+def _event(market: str, source: Source, code: Code, place: Place, logged: LoggedEvent) -> Finding:
+    contract, event = logged.contract or source.binding.contracts[0], logged.event.signature
+    check = f"{contract} logs {logged.event.name}"
+    if keccak(text=event).lstrip(b"\0") in code[contract]:
+        return passed(market, check, event)
+    detail = f"its code does not have the topic of {event}: if it never logs that, none is ever seen"
+    return noted(market, check, detail, source.where(place))
 
 
 async def _answers(ground: Ground, market: str, source: Source, bound: BoundProtocol, uses: list[Use]) -> list[Finding]:

@@ -77,9 +77,8 @@ def run(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False) -> None:
     out.print("starting: reading the journal, warming up the model", highlight=False)
 
     async def go() -> None:
-        async with open_keeper(
-            settings, secrets, read_deployment(settings), read_protocols(settings, config)
-        ) as keeper:
+        deployment, protocols = read_deployment(settings), read_protocols(settings, config)
+        async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
             _say_mode(secrets)
             out.print(f"deciding every {settings.keeper.tick_seconds} s; waiting for the feeds")
             await run_until_stopped(keeper, _show)
@@ -122,7 +121,7 @@ def rollback(
 
     async def go() -> Outcome:
         deployment, protocols = read_deployment(settings), read_protocols(settings, config)
-        async with open_keeper(settings, secrets, deployment, protocols) as keeper:
+        async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
             await keeper.finish()
             pipeline = next(p for p in keeper.pipelines if p.market.name == name)
             return await pipeline.roll_back(because)
@@ -297,7 +296,7 @@ async def _once(settings: Settings, secrets: Secrets, config: Path, wait_seconds
     from keeper.daemon import open_keeper
 
     deployment, protocols = read_deployment(settings), read_protocols(settings, config)
-    async with open_keeper(settings, secrets, deployment, protocols) as keeper:
+    async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
         await keeper.wait_for_feeds(wait_seconds)
         return await keeper.tick()
 

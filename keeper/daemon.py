@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from chain.accounts import AccountUnreadable
 from chain.market import bind
 from chain.rpc import Rpc, RpcError, head, require_chain
 from chain.signer import LocalSigner
 from config.errors import ConfigError
+from keeper.announcements import Announcements
 from keeper.bars import BarBuilder
-from keeper.check import examine
+from keeper.check import examine, sources_of
 from keeper.clock import ChainClock, WallClock
 from keeper.feeds import MqttFeed
 from keeper.ground import Source
@@ -31,7 +33,8 @@ from models.recording import RecordingError, load_recording
 from models.registry import ArtefactError, load_forecaster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from pathlib import Path
 
     from chain.market import Market
     from config.deployment import Deployment
@@ -75,7 +78,8 @@ class Keeper:
     async def tick(self) -> list[Outcome]:
         """Finish what is unfinished, then make one decision for every market.
 
-        An endpoint that fails is a refusal of this tick; any other fault is raised, and halts the keeper.
+        An endpoint that fails, or an account that cannot be read, is a refusal of this tick; any other fault is raised,
+        and halts the keeper.
         """
         try:
             await require_chain(self.rpc, self.settings.chain.chain_id)
@@ -107,13 +111,17 @@ class Keeper:
                     await pipeline.saw({pipeline.names.spot_feed: 0, pipeline.names.vol_feed: 0})
 
     async def run(self, stop: asyncio.Event, on_outcome: Callable[[Outcome], None]) -> None:
-        """Decide every `tick_seconds` until `stop` is set. Raises what no stage knows how to handle."""
+        """Decide every `tick_seconds`, and when a notice is over, until `stop` is set.
+
+        Raises what no stage knows how to handle.
+        """
         due: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
         scheduler = AsyncIOScheduler()
         scheduler.add_job(_make_due, "interval", seconds=self.settings.keeper.tick_seconds, args=[due])
         scheduler.start()
         stopping = asyncio.create_task(stop.wait())
         opening = asyncio.create_task(self._open(due))
+        alarm: asyncio.TimerHandle | None = None
         try:
             while not stop.is_set():
                 waking = asyncio.create_task(due.get())
@@ -124,10 +132,20 @@ class Keeper:
                     continue
                 for outcome in await self.tick():
                     on_outcome(outcome)
+                if alarm is not None:
+                    alarm.cancel()
+                alarm = self._set_alarm(due)
         finally:
+            if alarm is not None:
+                alarm.cancel()
             opening.cancel()
             stopping.cancel()
             scheduler.shutdown(wait=False)
+
+    def _set_alarm(self, due: asyncio.Queue[None]) -> asyncio.TimerHandle | None:
+        """Make a decision due when the first notice is over: what was announced must not wait to near its deadline."""
+        left = seconds_until(self.clock.now_ms(), [pipeline.due for pipeline in self.pipelines])
+        return None if left is None else asyncio.get_running_loop().call_later(left, _ask, due)
 
     async def _open(self, due: asyncio.Queue[None]) -> None:
         """Make the first decision due once the feeds have spoken."""
@@ -141,7 +159,9 @@ class Keeper:
             return await self._endpoint_failed(pipeline, error)
 
     async def _endpoint_failed(self, pipeline: Pipeline, error: RpcError) -> Outcome:
-        refused = Rejected(pipeline.market.name, Reason.ENDPOINT_FAILED, str(error), NO_BLOCK)
+        unreadable = isinstance(error, AccountUnreadable)
+        reason = Reason.ACCOUNT_UNREADABLE if unreadable else Reason.ENDPOINT_FAILED
+        refused = Rejected(pipeline.market.name, reason, str(error), NO_BLOCK)
         await self.journal.append(refused)
         return refused
 
@@ -158,10 +178,12 @@ async def open_keeper(
     deployment: Deployment,
     protocols: Mapping[str, Protocol],
     parts: Parts | None = None,
+    settings_file: Path | None = None,
 ) -> AsyncIterator[Keeper]:
     """Build a keeper, restore what its journal holds, and listen to its feeds until the context is left.
 
-    `protocols` maps market names to bindings. Raises ConfigError, WrongChain, JournalError or RpcError on a part that
+    `protocols` maps market names to bindings; with `settings_file`, which they were named in, an error about one has
+    file and line as in `keeper check`. Raises ConfigError, WrongChain, JournalError or RpcError on a part that
     cannot be had. A fault that leaves the context is journalled as a halt.
     """
     parts = parts or Parts()
@@ -176,7 +198,9 @@ async def open_keeper(
         await require_chain(rpc, settings.chain.chain_id)
         if isinstance(clock, ChainClock):
             clock.advance((await head(rpc)).timestamp)
-        await _require_sound(rpc, deployment, protocols, secrets)
+        bare = {name: Source(binding) for name, binding in protocols.items()}
+        sources = bare if settings_file is None else sources_of(settings, protocols, settings_file)
+        await _require_sound(rpc, deployment, sources, secrets)
         journal = await Journal.open(settings.journal.url.get_secret_value(), clock.now_ms)
         stack.push_async_callback(journal.close)
         markets = {m.name: bind(m.name, deployment, protocols[m.name], rpc) for m in settings.markets}
@@ -214,10 +238,9 @@ async def run_until_stopped(keeper: Keeper, on_outcome: Callable[[Outcome], None
     await keeper.run(stop, on_outcome)
 
 
-async def _require_sound(rpc: Rpc, deployment: Deployment, protocols: Mapping[str, Protocol], secrets: Secrets) -> None:
+async def _require_sound(rpc: Rpc, deployment: Deployment, sources: Mapping[str, Source], secrets: Secrets) -> None:
     """Raise ConfigError unless `keeper check` would pass: better at the start than at the first change."""
     own = [] if secrets.private_key is None else [LocalSigner(secrets.private_key).address]
-    sources = {name: Source(binding) for name, binding in protocols.items()}
     (await examine(rpc, deployment, sources, own)).require()
 
 
@@ -228,9 +251,20 @@ async def _stop(task: asyncio.Task[None]) -> None:
 
 
 async def _make_due(due: asyncio.Queue[None]) -> None:
-    """Ask for a tick unless one is waiting. A coroutine: APScheduler runs plain functions in another thread."""
+    """Ask for a tick. A coroutine: APScheduler runs plain functions in another thread."""
+    _ask(due)
+
+
+def _ask(due: asyncio.Queue[None]) -> None:
+    """Ask for a tick unless one is waiting."""
     with contextlib.suppress(asyncio.QueueFull):
         due.put_nowait(None)
+
+
+def seconds_until(now_ms: int, times: Iterable[int | None]) -> float | None:
+    """Return the seconds until the first of the times that is to come (Unix seconds), None without one."""
+    left = [at - now_ms / 1000 for at in times if at is not None and at * 1000 > now_ms]
+    return min(left, default=None)
 
 
 def _executor(
@@ -272,7 +306,10 @@ async def _pipeline(
     heeded, _ = await journal.head()  # what the journal holds is restored, each confirmation in its turn
     await memory.restore(journal, names.name)
     builder = BarBuilder(names.name, seconds, memory.bars_end)
-    return Pipeline(market, names, settings, executor, journal, clock, sender, memory, builder, heeded=heeded)
+    announced = Announcements(journal, names.name)
+    return Pipeline(
+        market, names, settings, executor, journal, clock, sender, memory, announced, builder, heeded=heeded
+    )
 
 
 async def _warm_up_bars(asset: str, settings: Settings, journal: Journal, clock: Clock) -> list[Bar]:

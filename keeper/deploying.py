@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 
 from chain.deploy import Deployer, Steps
 from chain.handover import missing_handovers
-from chain.progress import Progress
+from chain.progress import Progress, held_alone
 from chain.protocol import BoundProtocol
 from chain.rollout import Charge, Roles, put_up_steward
 from chain.rpc import Rpc, head, read
@@ -26,6 +26,8 @@ from keeper.trial import put_up_trial, write_deployment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from pydantic import SecretStr
 
     from config.deployment import Deployment, MarketContracts, Policies
     from config.load import Secrets
@@ -69,20 +71,37 @@ def deploy(
     """Put up one steward, and a trial market for every market of the settings unless a file says where they stand.
 
     Writes `target` when all stands; until then a file beside it holds what a run that was cut short needs to go on.
-    Raises ConfigError, before anything is sent, for whatever is wrong with arguments and files; DeployError naming the
-    step that the chain refused.
+    Raises ConfigError, before anything is sent, for whatever is wrong with arguments and files, and while another run
+    writes the same file; DeployError naming the step that the chain refused.
     """
     if secrets.private_key is None:
         raise ConfigError("KEEPER_PRIVATE_KEY: needed to deploy, and not set")
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target}: cannot be written: {target.parent} is no folder")
     notes = target.with_name(target.name + ".progress")
-    _check_target(target, notes, force=asked.force)
+    with held_alone(notes):
+        return _deploy(settings, secrets.private_key, protocols, target, notes, asked, on_step)
+
+
+def _deploy(
+    settings: Settings,
+    key: SecretStr,
+    protocols: Mapping[str, Protocol],
+    target: Path,
+    notes: Path,
+    asked: Asked,
+    on_step: Callable[[str], None],
+) -> Deployment:
+    if target.exists() and not notes.exists() and not asked.force:
+        raise ConfigError(f"{target}: exists; --force replaces it")
     _check_arguments(asked)
     standing = None if asked.markets_file is None else _standing(asked.markets_file, protocols)
     policies = {name: load_policies(binding, asked.policies_file) for name, binding in protocols.items()}
     if standing is None:
         _check_trial(policies)
-    url = settings.chain.rpc_url.get_secret_value()
-    deployer = Deployer.connect(url, secrets.private_key, settings.chain.chain_id, on_step)
+    chain = settings.chain
+    url = chain.rpc_url.get_secret_value()
+    deployer = Deployer.connect(url, key, chain.chain_id, on_step, chain.receipt_timeout_seconds)
     roles = asked.roles(deployer.address, policies)
     require_quorum(roles.threshold, roles.signers)
     if standing is not None:
@@ -150,13 +169,6 @@ def _check_standing(path: Path | None, standing: Mapping[str, MarketContracts], 
 
 def _strictest(policies: Mapping[str, Policies]) -> int:
     return max(policy.threshold for policy in policies.values())
-
-
-def _check_target(target: Path, notes: Path, *, force: bool) -> None:
-    if target.exists() and not notes.exists() and not force:
-        raise ConfigError(f"{target}: exists; --force replaces it")
-    if not target.parent.is_dir():
-        raise ConfigError(f"{target}: cannot be written: {target.parent} is no folder")
 
 
 def _check_arguments(asked: Asked) -> None:

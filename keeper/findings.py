@@ -49,9 +49,9 @@ def passed(subject: str, check: str, detail: str) -> Finding:
     return Finding(subject, check, Verdict.OK, detail)
 
 
-def noted(subject: str, check: str, detail: str) -> Finding:
+def noted(subject: str, check: str, detail: str, where: str = "") -> Finding:
     """Return a finding to be read."""
-    return Finding(subject, check, Verdict.NOTE, detail)
+    return Finding(subject, check, Verdict.NOTE, detail, where=where)
 
 
 def failed(subject: str, check: str, detail: str, remedy: str, where: str = "") -> Finding:
@@ -86,13 +86,14 @@ class Report:
 
 
 def render(report: Report) -> list[RenderableType]:
-    """Return the report for a terminal: a table of all findings, then each failure with its remedy."""
+    """Return the report for a terminal: a table of all findings, then what has a line in a file, and each failure."""
     table = Table(box=None, pad_edge=False)
     for heading in ("", "subject", "check", "found"):
         table.add_column(heading, overflow="fold")
     for finding in report.findings:
         verdict = Text(finding.verdict.value, style=COLOURS[finding.verdict])
         table.add_row(verdict, Text(finding.subject), Text(finding.check), Text(finding.detail))
+    notes = [one for one in report.findings if one.verdict is Verdict.NOTE and one.where]
     remedies = [Text(finding.sentence(), style="red") for finding in report.failures]
     summary = f"{len(report.failures)} of {len(report.findings)} checks failed" if remedies else "all checks passed"
-    return [table, *remedies, Text(summary)]
+    return [table, *(Text(note.sentence(), style="yellow") for note in notes), *remedies, Text(summary)]

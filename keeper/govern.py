@@ -223,7 +223,8 @@ def _deployer(settings: Settings, secrets: Secrets, deployment: Deployment) -> D
     url, chain_id = settings.chain.rpc_url.get_secret_value(), settings.chain.chain_id
     if deployment.chain_id != chain_id:
         raise ConfigError(f"the deployment file is of chain {deployment.chain_id}, chain.chain_id is {chain_id}")
-    deployer = Deployer.connect(url, secrets.private_key, chain_id, lambda _: None)
+    seconds = settings.chain.receipt_timeout_seconds
+    deployer = Deployer.connect(url, secrets.private_key, chain_id, lambda _: None, seconds)
     if not deployer.has_code(deployment.steward):
         raise ConfigError(f"the deployment file's steward {deployment.steward}: no contract stands there")
     return deployer

@@ -173,6 +173,8 @@ def _own_rules(
     proposal: Proposal, state: MarketState, names: Sequence[str], once_applied: Collection[tuple[int, ...]]
 ) -> Iterator[Finding]:
     """Yield what the steward would let pass, or cannot know."""
+    if proposal.policy != state.policy:
+        yield Reason.POLICY_CHANGED, f"computed for the policy at {proposal.policy}, in force is {state.policy}"
     if proposal.current != state.values:
         yield Reason.STATE_CHANGED, f"computed for {proposal.current}, live is {state.values}"
     for target in proposal.targets:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from chain.steward import StewardEvent
 from keeper.journal import EntryKind
 from keeper.messages import (
-    Announced,
     Applied,
     Approved,
     Assessment,
@@ -19,10 +18,8 @@ from keeper.messages import (
     Proposal,
     ProposalKind,
     QuoteConfirmed,
-    Reason,
     Undone,
     digest,
-    parse,
 )
 from keeper.watch import Promise, Realised
 from models.market import Auction
@@ -46,10 +43,6 @@ RESTORED = (
     EntryKind.AUCTION,
 )
 """What a restart folds in whole; of proposals and assessments only the newest count."""
-
-
-PASSING = frozenset({Reason.IN_FLIGHT, Reason.FEE_TOO_HIGH, Reason.NOT_ATTESTED})
-"""Refusals that leave an announced change standing: it is taken up again at the next tick."""
 
 
 @dataclass(slots=True)
@@ -190,16 +183,3 @@ class Memory:
         self.forecast = self.forecaster.update(bar)
         self.bars += 1
         self.bars_end = bar.end
-
-
-async def pending_change(journal: Journal, market: str) -> tuple[Approved, Announced] | None:
-    """Return the change that was announced last, as it was approved, unless it was made, failed or was given up."""
-    last = await journal.last(EntryKind.ANNOUNCED, market)
-    if last is None:
-        return None
-    for kind in (EntryKind.APPLIED, EntryKind.FAILED, EntryKind.REJECTED):
-        for entry in await journal.find(kind, last.key, market, after_id=last.id):
-            if kind is not EntryKind.REJECTED or entry.body["reason"] not in PASSING:
-                return None
-    approved = await journal.find(EntryKind.APPROVED, last.key, market, limit=1)
-    return (parse(Approved, approved[0].body), parse(Announced, last.body)) if approved else None

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     PAUSED = "PAUSED"
     SEQUENCE_TAKEN = "SEQUENCE_TAKEN"
     STATE_CHANGED = "STATE_CHANGED"
+    POLICY_CHANGED = "POLICY_CHANGED"
     EXPIRED = "EXPIRED"
     NO_EFFECT = "NO_EFFECT"
     UNKNOWN_PARAMETER = "UNKNOWN_PARAMETER"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     IN_FLIGHT = "IN_FLIGHT"
     FEE_TOO_HIGH = "FEE_TOO_HIGH"
     ENDPOINT_FAILED = "ENDPOINT_FAILED"
+    ACCOUNT_UNREADABLE = "ACCOUNT_UNREADABLE"
 
 
 REMEDIES: dict[Reason, str] = {
@@ -71,6 +73,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.PAUSED: "The guardian paused the steward: governance unpauses it once the cause is known.",
     Reason.SEQUENCE_TAKEN: "Another change was applied first: the next tick decides on the new state.",
     Reason.STATE_CHANGED: "The live parameters are not those the proposal was computed for: the next tick decides.",
+    Reason.POLICY_CHANGED: "Governance put another policy into force: what was signed before is void.",
     Reason.EXPIRED: "The deadline passed before the change could be sent: the next tick decides.",
     Reason.NO_EFFECT: "The proposal equals the live values.",
     Reason.UNKNOWN_PARAMETER: "The binding names a parameter the steward does not know: compare TOML and chain.",
@@ -83,7 +86,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.INVARIANT_BROKEN: "The values would break an ordering that must hold between parameters.",
     Reason.NOT_ANNOUNCED: "This tightening must be announced on chain before it may be applied: announce it.",
     Reason.NOTICE_RUNNING: "It has been announced: it may be applied once its notice is over.",
-    Reason.VETOED: "The guardian vetoed this very change: ask why before anything like it is proposed again.",
+    Reason.VETOED: "The guardian vetoed it: the like is held off for guard.veto_holdoff_seconds, time to ask why.",
     Reason.CHANGED_BEHIND: "Someone changed the protocol past the steward: governance rebases, or sets it back itself.",
     Reason.NOT_LAST_GOOD: "A rollback restores the last good version and nothing else.",
     Reason.IRREVERSIBLE: "It differs from the last good version and cannot be set back: only governance can act.",
@@ -94,6 +97,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.IN_FLIGHT: "An earlier transaction of this key is unfinished: it is finished first.",
     Reason.FEE_TOO_HIGH: "Gas costs more than chain.max_fee_gwei allows: raise it, or wait.",
     Reason.ENDPOINT_FAILED: "The endpoint gave no usable answer: the next tick asks again.",
+    Reason.ACCOUNT_UNREADABLE: "A view of the account named reverts, and nothing is decided without it: find out why.",
 }
 
 
@@ -120,6 +124,7 @@ class IncidentKind(StrEnum):
     MARGIN_BREACHED = "MARGIN_BREACHED"
     UNEXPECTED_LIQUIDATIONS = "UNEXPECTED_LIQUIDATIONS"
     REORGED = "REORGED"
+    STILL_APPLICABLE = "STILL_APPLICABLE"
 
 
 class ProposalKind(StrEnum):
@@ -152,13 +157,15 @@ class Change:
 class Proposal:
     """A change of parameters bound to the state it was computed for.
 
-    `sequence` is the version it would create, `current` the live values in id order, `deadline` Unix seconds.
-    `targets` are where the model wants the changed parameters to end up; `changes` is the admissible step there.
+    `policy` is the one in force, `sequence` the version it would create, `current` the live values in id order,
+    `deadline` Unix seconds. `targets` are where the model wants the changed parameters to end up; `changes` is the
+    admissible step there.
     `inputs` digests everything the decision was made from. `because` is one sentence for an operator.
     """
 
     market: str
     kind: ProposalKind
+    policy: str
     sequence: int
     state_hash: str
     block: BlockStamp
@@ -321,7 +328,10 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A promise the world did not keep. `demands_rollback` says whether the keeper acts on it."""
+    """A promise the world did not keep, or one the keeper no longer makes but cannot take back.
+
+    `demands_rollback` says whether the keeper acts on it, `digest` which proposal it is about, "" for none.
+    """
 
     market: str
     kind: IncidentKind
@@ -330,6 +340,7 @@ class Incident:
     demands_rollback: bool
     promised: tuple[int, ...] = ()
     observed: tuple[int, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from chain.events import history
-from chain.market import Simulated, SimulationReverted
 from chain.rpc import head
-from keeper import guard, limits
+from keeper import announcements, guard, limits
 from keeper.assess import assess
 from keeper.journal import EntryKind
-from keeper.memory import pending_change
 from keeper.messages import (
+    Announced,
     Applied,
     BarClosed,
     Baseline,
@@ -27,9 +26,8 @@ from keeper.messages import (
     Undone,
     digest,
 )
-from keeper.probes import probes
+from keeper.preflight import preflight_of, simulate
 from keeper.propose import propose, rollback
-from keeper.submit import action_of, message_of
 from keeper.watch import inspect, inspect_history, inspect_liquidations
 from models.market import QuoteKind, Snapshot
 
@@ -39,11 +37,12 @@ if TYPE_CHECKING:
     from chain.market import Market
     from chain.steward import StewardEvent
     from config.schema import MarketSettings, Settings
+    from keeper.announcements import Announcement, Announcements
     from keeper.bars import BarBuilder
     from keeper.clock import Clock
     from keeper.journal import Journal, Message
     from keeper.memory import Memory
-    from keeper.messages import Announced, Approved, Assessment, Incident, Outcome, Proposal
+    from keeper.messages import Approved, Assessment, Incident, Outcome, Proposal
     from keeper.submit import Executor
     from models.market import BlockStamp, MarketState, Quote
 
@@ -55,8 +54,8 @@ REORG_BLOCKS = 64
 OPEN_BARS = 3
 """Bars whose volatility is kept until they close."""
 
-PROBED = "too many liquidatable"
-"""What the steward says when more of the named accounts are liquidatable than the message allows."""
+NEXT_BLOCK_SECONDS = 5
+"""How soon to look again when a notice is over by the clock, but not yet by the newest block."""
 
 BACKLOG = 10_000
 """Quotes kept between two ticks; older ones only shape a bar's high and low."""
@@ -64,7 +63,10 @@ BACKLOG = 10_000
 
 @dataclass(slots=True)
 class Pipeline:
-    """One market's way through the house. `sender` is the address that simulations run from."""
+    """One market's way through the house. `sender` is the address that simulations run from.
+
+    `due` is when a decision must not be missed, Unix seconds: the end of the last notice, None before there was one.
+    """
 
     market: Market
     names: MarketSettings
@@ -74,12 +76,14 @@ class Pipeline:
     clock: Clock
     sender: str
     memory: Memory
+    announced: Announcements
     builder: BarBuilder
     newest: dict[str, Quote] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     backlog: deque[Quote] = field(default_factory=lambda: deque(maxlen=BACKLOG))
     vols: dict[int, float] = field(default_factory=dict)
     heeded: int = 0
+    due: int | None = None
 
     def take(self, quote: Quote) -> None:
         """Keep an accepted quote for the next tick."""
@@ -166,18 +170,30 @@ class Pipeline:
             self.heeded = entry.id
 
     async def _decide(self, state: MarketState) -> Outcome:
-        snapshot = self._snapshot(state)
-        rules = self.settings
-        refused = guard.review_inputs(snapshot, self.memory.used, rules.feeds, rules.guard, self._now())
+        """Make the decision, and tell of what anyone may still make though the keeper does not."""
+        earliest = self._now() - self.settings.guard.veto_holdoff_seconds
+        outcome = await self._decide_after(await self.announced.look(self.market, state, earliest), state)
+        refused = outcome if isinstance(outcome, Rejected) else None
+        for incident in announcements.unwanted(await self.announced.follow(earliest), state, refused, self._now()):
+            await self._say(incident)
+        return outcome
+
+    async def _decide_after(self, announced: Sequence[Announcement], state: MarketState) -> Outcome:
+        snapshot, rules = self._snapshot(state), self.settings
+        holdoff = rules.guard.veto_holdoff_seconds
+        refused = announcements.vetoed(announced, state, holdoff) or guard.review_inputs(
+            snapshot, self.memory.used, rules.feeds, rules.guard, self._now()
+        )
         if refused is not None:
             return await self._say(refused)
-        pending = await pending_change(self.journal, self.market.name)
+        pending = announcements.standing(announced)
         if pending is not None:
-            return await self._take_up(*pending, state)
+            return await self._take_up(pending, state)
         assessment = await self._assess(snapshot)
         if isinstance(assessment, Rejected):
             return assessment
-        proposal = propose(assessment, state, self.market.protocol.binding, rules.propose, self._now())
+        held = announcements.held_off(announced, state, holdoff, self._now())
+        proposal = propose(assessment, state, self.market.protocol.binding, rules.propose, self._now(), held)
         if isinstance(proposal, NoChange):
             return await self._say(proposal)
         return await self._carry_out(proposal, state)
@@ -199,34 +215,42 @@ class Pipeline:
 
     async def _carry_out(self, proposal: Proposal, state: MarketState) -> Outcome:
         await self._say(proposal)
-        refused = self._review(proposal, state, None)
+        refused = self._review(proposal, state, None, self._now())
         announce = refused is not None and refused.reason is Reason.NOT_ANNOUNCED
         if refused is not None and not announce:
             return await self._say(refused)
-        preflight = await self._preflight(proposal, state, announce=announce)
+        rules = self.settings.guard
+        preflight = await preflight_of(proposal, self.market, state, rules, self.sender, announce=announce)
         return await self._submit(proposal, preflight, state, announce=announce)
 
-    async def _take_up(self, approved: Approved, announced: Announced, state: MarketState) -> Outcome:
+    async def _take_up(self, pending: Announcement, state: MarketState) -> Outcome:
         """Make an announced change once its notice is over: the very message that was announced, judged again."""
-        proposal = approved.proposal
+        proposal = pending.proposal
         self.memory.note(proposal)  # it may have been made before a restart, or another after it
-        at = await self.market.announced_at(announced.attestation, state.block)
-        refused = self._review(proposal, state, at)
+        # The steward goes by the time of a block to come, which may be behind our clock and no later than the newest.
+        times = self._now(), min(self._now(), state.block.timestamp)
+        verdicts = (self._review(proposal, state, pending.since, at) for at in times)
+        refused = next((verdict for verdict in verdicts if verdict is not None), None)
         if refused is not None and refused.reason is Reason.NOTICE_RUNNING:
-            # Quotes move on while the notice runs: the next one is held against those of today.
-            assessment = await self._assess(self._snapshot(state))
-            if isinstance(assessment, Rejected):
-                return assessment
-            detail = f"version {proposal.sequence} is announced: {refused.detail}"
-            return await self._say(NoChange(state.market, state.block, detail, digest(assessment)))
+            return await self._wait(pending, refused.detail, state)
         if refused is not None:
             return await self._say(refused)
-        preflight = await self._simulate(approved.preflight, state)
+        preflight = await simulate(pending.approved.preflight, self.market, state, self.sender)
         return await self._submit(proposal, preflight, state)
 
-    def _review(self, proposal: Proposal, state: MarketState, announced_at: int | None) -> Rejected | None:
+    async def _wait(self, pending: Announcement, detail: str, state: MarketState) -> Outcome:
+        over = (pending.since or 0) + limits.notice(pending.proposal.changes, state)
+        self.due = over if over > self._now() else self._now() + NEXT_BLOCK_SECONDS
+        # Quotes move on while the notice runs: the next one is held against those of today.
+        assessment = await self._assess(self._snapshot(state))
+        if isinstance(assessment, Rejected):
+            return assessment
+        detail = f"version {pending.proposal.sequence} is announced: {detail}"
+        return await self._say(NoChange(state.market, state.block, detail, digest(assessment)))
+
+    def _review(self, proposal: Proposal, state: MarketState, announced_at: int | None, now: int) -> Rejected | None:
         names = [parameter.name for parameter in self.market.protocol.binding.parameters]
-        return guard.review(proposal, state, names, self.memory.once_applied, self._now(), announced_at)
+        return guard.review(proposal, state, names, self.memory.once_applied, now, announced_at)
 
     async def _submit(
         self, proposal: Proposal, preflight: Preflight, state: MarketState, *, announce: bool = False
@@ -236,6 +260,8 @@ class Pipeline:
         if isinstance(verdict, Rejected):
             return verdict
         outcome = await self._say(await self.executor.execute(verdict, self.market, announce=announce))
+        if isinstance(outcome, Announced):
+            self.due = outcome.applicable_at
         if isinstance(outcome, Applied):
             return await self._watch(verdict, outcome, state)
         return outcome
@@ -250,39 +276,6 @@ class Pipeline:
         if grave is None or applied.kind is ProposalKind.ROLLBACK:
             return applied
         return await self._roll_back(after, grave.detail, digest(grave))
-
-    async def _preflight(self, proposal: Proposal, state: MarketState, *, announce: bool) -> Preflight:
-        """Show what the proposal would do, as the message that is signed if it is approved."""
-        rules = self.settings.guard
-        named = probes(self.market.protocol, state.accounts, rules.probed_accounts)
-        message = message_of(proposal, self.market, named, rules.max_newly_liquidatable)
-        action = action_of(proposal)
-        attestation = message.digest(action, self.market.steward, self.market.chain_id)
-        unseen = Preflight(state.block, message.calldata(action), attestation, 0, (), ())
-        notice = limits.notice(proposal.changes, state) if announce else 0
-        preflight = await self._simulate(unseen, state, notice)
-        if preflight.error is not None and PROBED in preflight.error:
-            # The steward itself stops at the accounts it was told to probe: say which they are.
-            unprobed = replace(message, probes=()).calldata(action)
-            shown = await self._simulate(replace(unseen, calldata=unprobed), state, notice)
-            if shown.newly_liquidatable:
-                return replace(shown, calldata=unseen.calldata)
-        return preflight
-
-    async def _simulate(self, preflight: Preflight, state: MarketState, notice: int = 0) -> Preflight:
-        """Return the preflight as a copy of the chain shows it at the state's block."""
-        try:
-            shown: Simulated = await self.market.simulate(preflight.calldata, self.sender, state, notice=notice)
-        except SimulationReverted as error:
-            return replace(preflight, block=state.block, error=str(error))
-        already = {account.address for account in state.accounts if account.liquidatable}
-        return replace(
-            preflight,
-            block=state.block,
-            gas=shown.gas,
-            values=shown.values,
-            newly_liquidatable=tuple(sorted(shown.liquidatable - already)),
-        )
 
     async def _close_bars(self, state: MarketState) -> None:
         """Feed the model the bars that the believable quotes since the last tick have closed."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from config.protocol import Protocol, Role
     from config.schema import ProposeSettings
+    from keeper.announcements import HeldOff
     from keeper.messages import Assessment
     from models.market import MarketState, ParameterState
 
@@ -50,13 +51,18 @@ def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Rol
 
 
 def propose(
-    assessment: Assessment, state: MarketState, protocol: Protocol, settings: ProposeSettings, now: int
+    assessment: Assessment,
+    state: MarketState,
+    protocol: Protocol,
+    settings: ProposeSettings,
+    now: int,
+    held: Sequence[HeldOff] = (),
 ) -> Proposal | NoChange:
     """Return the change that brings the parameters as close to their targets as one step may, or why there is none.
 
     Coupled parameters move whole: all of a group by the same share of its way, the largest that every step limit and
-    drift budget of it admits. A group whose step would break an invariant stays. Targets are never clamped: one
-    outside its corridor stands in the proposal, for the guard to refuse.
+    drift budget of it admits. A group whose step would break an invariant, or tighten what is `held` off, stays.
+    Targets are never clamped: one outside its corridor stands in the proposal, for the guard to refuse.
     """
     targets = parameter_targets(assessment, protocol, settings)
     origins = [parameter.origin for parameter in protocol.parameters]
@@ -69,7 +75,7 @@ def propose(
         if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
             continue
         step = _step(parameters, wanted, now)
-        obstacle = _obstacle(parameters, step, wanted, now, names)
+        obstacle = _obstacle(parameters, step, wanted, now, names) or _forbidden(step, state, held)
         if obstacle is None:
             steps.append(step)
         else:
@@ -81,6 +87,7 @@ def propose(
     return Proposal(
         market=state.market,
         kind=ProposalKind.TUNE,
+        policy=state.policy,
         sequence=state.sequence + 1,
         state_hash=state.state_hash,
         block=state.block,
@@ -101,6 +108,7 @@ def rollback(state: MarketState, because: str, inputs: str, now: int, deadline_s
     return Proposal(
         market=state.market,
         kind=ProposalKind.ROLLBACK,
+        policy=state.policy,
         sequence=state.sequence + 1,
         state_hash=state.state_hash,
         block=state.block,
@@ -182,6 +190,11 @@ def _obstacle(
             until = "allows no move" if returns_at is None else f"is spent for another {returns_at - now} s"
             return f"cannot move: the drift budget of {name_of(parameter.id, names)} {until}"
     return "cannot move: its step limits and drift budgets leave less than one unit"
+
+
+def _forbidden(step: Sequence[Change], state: MarketState, held: Sequence[HeldOff]) -> str | None:
+    """Say why a step may not be proposed for now, None if it may."""
+    return next((hold.because for hold in held if hold.forbids(step, state)), None)
 
 
 def _keeping_invariants(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eth_utils.crypto import keccak
 
 from chain import steward, txmgr
-from chain.attestation import Message, attach, submitted_for
+from chain.attestation import Message, announcing, attach
 from chain.market import SimulationReverted
 from chain.rpc import Refused, RpcError, Unreachable, head
 from config.errors import ConfigError
@@ -53,11 +53,15 @@ def action_of(proposal: Proposal) -> Action:
 
 
 def message_of(proposal: Proposal, market: Market, probes: Sequence[Probe], max_liquidatable: int) -> Message:
-    """Return the message that carries a proposal out: its input root is the proposal's digest."""
+    """Return the message that carries a proposal out, with calls in the binding's order.
+
+    Its input root is the proposal's digest.
+    """
     changed = [change.id for change in proposal.changes if change.value != proposal.current[change.id]]
     calls = market.protocol.setter_calls(proposal.values, changed)
     return Message(
         market=market.name,
+        policy=proposal.policy,
         sequence=proposal.sequence,
         state_hash=proposal.state_hash,
         changes=tuple((change.id, change.value) for change in proposal.changes),
@@ -77,7 +81,7 @@ class DryRunExecutor:
     async def execute(self, approved: Approved, market: Market, *, announce: bool = False) -> DryRun:
         """Say what would have been sent, but for its signatures."""
         proposal, data = approved.proposal, approved.preflight.calldata
-        data = submitted_for(data, "announce") if announce else data
+        data = announcing(data) if announce else data
         return DryRun(market.name, proposal.digest, proposal.because, market.steward, data)
 
     async def finish(self) -> Sequence[Ended]:
@@ -149,7 +153,7 @@ class StewardExecutor:
     async def _sign(self, approved: Approved, market: Market, *, announce: bool) -> Attempt:
         proposal, data = approved.proposal, approved.preflight.calldata
         data = attach(data, [self.signer.attest(approved.preflight.attestation)])
-        data = submitted_for(data, "announce") if announce else data
+        data = announcing(data) if announce else data
         block = await head(self.rpc)
         gas = await market.rehearse(data, self.signer.address, block)
         nonce, _ = await txmgr.nonces(self.rpc, self.signer.address)

@@ -15,6 +15,7 @@ NOW = 1_700_000_000
 """Unix seconds at which every built decision is made."""
 
 MARKET = "SPX"
+POLICY = "0x" + "0f" * 20
 HASH = "0x" + "ab" * 32
 BLOCK = BlockStamp(7, "0x" + "cd" * 32, NOW - 2)
 
@@ -83,7 +84,7 @@ def market_state(values: tuple[int, ...] = CALM_VALUES, **changes: Any) -> Marke
         oracle_updated_at=NOW - 60,
         accounts=(),
         invariants=(Invariant(4, 1, 3, 1),),
-        policy="0x" + "0f" * 20,
+        policy=POLICY,
         version_hash=changes.get("state_hash", HASH),
     )
     return replace(state, **changes)
@@ -166,6 +167,7 @@ def tune(*changes: tuple[int, int], **fields: Any) -> Proposal:
     proposal = Proposal(
         market=MARKET,
         kind=ProposalKind.TUNE,
+        policy=POLICY,
         sequence=4,
         state_hash=HASH,
         block=BLOCK,

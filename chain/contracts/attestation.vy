@@ -4,9 +4,9 @@
 """
 @title Attestation: who stands behind a change
 @license AGPL-3.0-only
-@notice A change is an EIP-712 message that k of n signers have signed: bound to chain, steward, market, sequence and
-        live state, so that a signature works once and nowhere else. Who sends it to the chain does not matter. The
-        policy in force says who the signers are.
+@notice A change is an EIP-712 message that k of n signers have signed: bound to chain, steward, market, policy in
+        force, sequence and live state, so that a signature works once and nowhere else. Who sends it to the chain
+        does not matter. The policy says who the signers are, and another policy voids whatever was signed before.
 """
 
 from snekmate.utils import ecdsa
@@ -44,12 +44,12 @@ MAX_PROBE_DATA: constant(uint256) = 288
 MAX_SIGNERS: constant(uint256) = policy.MAX_SIGNERS
 
 APPLY: constant(bytes32) = keccak256(
-    "Apply(bytes32 market,uint256 sequence,bytes32 stateHash,bytes32 changesHash,bytes32 callsHash,"
-    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
+    "Apply(bytes32 market,address policy,uint256 sequence,bytes32 stateHash,bytes32 changesHash,"
+    "bytes32 callsHash,bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
 )
 ROLLBACK: constant(bytes32) = keccak256(
-    "Rollback(bytes32 market,uint256 sequence,bytes32 stateHash,bytes32 changesHash,bytes32 callsHash,"
-    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
+    "Rollback(bytes32 market,address policy,uint256 sequence,bytes32 stateHash,bytes32 changesHash,"
+    "bytes32 callsHash,bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
 )
 
 DOMAIN_TYPE: constant(bytes32) = keccak256(

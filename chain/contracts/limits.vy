@@ -110,7 +110,7 @@ def _check_changes(
     assert verdict.changed != 0, "risk_steward: nothing changes"
     verdict.states[word] = states
     if coupled & ~named != 0:
-        self._refuse_incomplete(coupled & ~named)
+        policy._refuse_first(coupled & ~named, "group incomplete")
     return verdict
 
 
@@ -210,17 +210,6 @@ def _check_corridor(id: uint256, corridor: uint256, proposed: uint256):
         policy._refuse(id, "below corridor")
     if proposed > corridor & policy.MAX_VALUE:
         policy._refuse(id, "above corridor")
-
-
-@internal
-@pure
-def _refuse_incomplete(missing: uint256):
-    """
-    @dev Throws, naming the first parameter that a named one is coupled with and that the batch leaves out.
-    """
-    for id: uint256 in range(MAX_PARAMETERS):
-        if (missing >> id) & 1 == 1:
-            policy._refuse(id, "group incomplete")
 
 
 @internal

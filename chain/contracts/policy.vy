@@ -144,3 +144,14 @@ def _refuse(id: uint256, rule: String[24]):
     @dev Throws, naming parameter and rule.
     """
     raise concat("risk_steward: parameter ", uint2str(id), ": ", rule)
+
+
+@internal
+@pure
+def _refuse_first(ids: uint256, rule: String[24]):
+    """
+    @dev Throws, naming the lowest of some parameters, bit i for parameter i, and rule.
+    """
+    for id: uint256 in range(MAX_PARAMETERS):
+        if (ids >> id) & 1 == 1:
+            self._refuse(id, rule)

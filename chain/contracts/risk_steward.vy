@@ -112,10 +112,12 @@ struct MarketView:
 MAX_PARAMETERS: constant(uint256) = policy.MAX_PARAMETERS
 MAX_MARKETS: constant(uint256) = 32
 
-# What is done with a message.
+# What is done with a message. A change or a rollback may also be made BACKWARDS: setters in reverse order.
 APPLY: constant(uint256) = 0
 ANNOUNCE: constant(uint256) = 1
 ROLLBACK: constant(uint256) = 2
+BACKWARDS: constant(uint256) = 4
+ACTIONS: constant(uint256) = 2**0 + 2**1 + 2**2 + 2**4 + 2**6
 
 # An announcement's deadline is judged no later: what the steward remembers has no later minute.
 LAST_SECOND: constant(uint256) = limits.MAX_MINUTES * limits.MINUTE
@@ -164,22 +166,27 @@ def submit(
             version, also while paused: it can bring about nothing else, and nothing at all once someone else has
             changed the protocol. Steps, cooldowns, budgets and notice are waived for it, corridor and invariants
             are not.
+
+            A protocol that keeps an order between its parameters may take two changes in one order only: 4 more than
+            apply or roll back makes the calls backwards. The signers have signed the calls in the order they meant.
     @param action What is done with the message.
     @param message The change; in a rollback the parameters that differ from the last good version, with its values.
     @param signatures Of its EIP-712 digest as `Apply`, or as `Rollback`, signers strictly ascending.
     """
-    assert action <= ROLLBACK, "risk_steward: unknown action"
+    assert (ACTIONS >> action) & 1 == 1, "risk_steward: unknown action"
+    purpose: uint256 = action & (BACKWARDS - 1)
     market: bytes32 = message.market
     line: snapshots.Line = self._running_line(market)
-    assert action == ROLLBACK or line.status != snapshots.PAUSED, "risk_steward: paused"
+    assert purpose == ROLLBACK or line.status != snapshots.PAUSED, "risk_steward: paused"
     assert block.timestamp <= message.deadline, "risk_steward: deadline passed"
     assert message.sequence == line.sequence + 1, "risk_steward: wrong sequence"
     assert len(message.ids) == len(message.values), "risk_steward: lengths differ"
     digest: bytes32 = attestation._digest(
         keccak256(
             abi_encode(
-                attestation.ROLLBACK if action == ROLLBACK else attestation.APPLY,
+                attestation.ROLLBACK if purpose == ROLLBACK else attestation.APPLY,
                 market,
+                line.stored,
                 message.sequence,
                 message.state_hash,
                 keccak256(abi_encode(message.ids, message.values)),
@@ -197,16 +204,16 @@ def submit(
     live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, in_force.layout, in_force.parameters)
     assert self._hash(market, live) == message.state_hash, "risk_steward: state has changed"
     verdict: limits.Verdict = empty(limits.Verdict)
-    if action == ROLLBACK:
+    if purpose == ROLLBACK:
         verdict.values = limits._merge(live, message.ids, message.values)
         self._check_last_good(market, message.state_hash, line, in_force.probation, verdict.values)
         verdict.changed = limits._check_restoration(in_force.rules, live, verdict.values)
     else:
         # An announced change is judged as of the last moment at which it may be applied.
-        now: uint256 = min(message.deadline, LAST_SECOND) if action == ANNOUNCE else block.timestamp
+        now: uint256 = min(message.deadline, LAST_SECOND) if purpose == ANNOUNCE else block.timestamp
         verdict = limits._check_changes(market, in_force.rules, live, message.ids, message.values, now)
     limits._check_invariants(line.stored, in_force.reads, in_force.setters, in_force.invariants, verdict.values)
-    if action == ANNOUNCE:
+    if purpose == ANNOUNCE:
         log Announced(
             market=market,
             sequence=message.sequence,
@@ -219,13 +226,19 @@ def submit(
     if verdict.notice != 0:
         self._check_notice(digest, verdict.notice)
     hash: bytes32 = self._hash(market, verdict.values)
-    if action == ROLLBACK:
+    if purpose == ROLLBACK:
         snapshots._return_to_good(market, line)
     else:
         snapshots._advance(market, line, in_force.probation, hash, False)
         limits._store(market, verdict)
     calls_hash: bytes32 = targets._write(
-        line.stored, in_force.executor, in_force.reads, in_force.setters, verdict.changed, verdict.values
+        line.stored,
+        in_force.executor,
+        in_force.reads,
+        in_force.setters,
+        verdict.changed,
+        verdict.values,
+        action >= BACKWARDS,
     )
     assert calls_hash == message.calls_hash, "risk_steward: other calls than signed"
     after: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, in_force.layout, in_force.parameters)
@@ -239,7 +252,7 @@ def submit(
         ):
             found += 1
     assert found <= message.max_liquidatable, "risk_steward: too many liquidatable"
-    if action == ROLLBACK:
+    if purpose == ROLLBACK:
         log RolledBack(
             market=market,
             sequence=message.sequence,
@@ -269,11 +282,13 @@ def veto(digest: bytes32):
 @external
 def pause(markets: DynArray[bytes32, MAX_MARKETS]):
     """
-    @notice Stop changes and announcements of active markets; rollbacks remain possible. Guardian only.
+    @notice Stop changes and announcements of those of the markets that are active; rollbacks remain possible. Guardian
+            only. No other market in the list keeps a pause from taking effect.
     """
     access_control._check_role(GUARDIAN_ROLE, msg.sender)
     for market: bytes32 in markets:
-        self._set_status(market, snapshots.ACTIVE, snapshots.PAUSED)
+        if snapshots._line(market).status == snapshots.ACTIVE:
+            self._set_status(market, snapshots.ACTIVE, snapshots.PAUSED)
 
 
 @external
@@ -290,20 +305,26 @@ def unpause(markets: DynArray[bytes32, MAX_MARKETS]):
 def set_policy(market: bytes32, stored: address):
     """
     @notice Put a stored policy into force. Governance only. Live values must keep its corridors and invariants, so
-            that no policy can lock a market; on an active market it must read the same parameters as before.
+            that no policy can lock a market; on an active market it must read the same values as the one before.
+            On a paused one it may read others, where a protocol has moved on or a getter is gone: what it reads then
+            becomes a new version, proven at once.
     """
     self._check_governance()
     assert staticcall IPolicyRegistry(registry).is_stored(stored), "risk_steward: policy not stored"
     line: snapshots.Line = snapshots._line(market)
     assert line.status != snapshots.RETIRED, "risk_steward: market retired"
-    hash: bytes32 = self._hash(market, self._read_within(stored))
-    if line.status != snapshots.INACTIVE:
+    values: DynArray[uint256, MAX_PARAMETERS] = self._read_within(stored)
+    hash: bytes32 = self._hash(market, values)
+    if line.status == snapshots.ACTIVE:
         before: policy.Policy = policy._load(line.stored)
         live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, before.layout, before.parameters)
         assert self._hash(market, live) == hash, "risk_steward: reads other values"
     line.stored = stored
-    snapshots._store(market, line)
     log PolicySet(market=market, policy=stored)
+    if line.status == snapshots.PAUSED and snapshots._current_hash(market, line) != hash:
+        self._rebase(market, line, values, hash)
+    else:
+        snapshots._store(market, line)
 
 
 @external
@@ -331,8 +352,7 @@ def rebase(market: bytes32):
     line: snapshots.Line = self._running_line(market)
     live: DynArray[uint256, MAX_PARAMETERS] = self._read_within(line.stored)
     hash: bytes32 = self._hash(market, live)
-    snapshots._advance(market, line, max_value(uint256), hash, True)
-    log Rebased(market=market, sequence=line.sequence + 1, values=live, state_hash=hash)
+    self._rebase(market, line, live, hash)
 
 
 @external
@@ -353,7 +373,7 @@ def hand_on(target: address, data: Bytes[policy.MAX_CALL_DATA]):
     """
     self._check_governance()
     assert target.is_contract, "risk_steward: target is no contract"
-    targets._call(empty(address), target, data)
+    assert targets._call(empty(address), target, data), "risk_steward: call failed"
     log HandedOn(target=target, data=data)
 
 
@@ -406,6 +426,15 @@ def _running_line(market: bytes32) -> snapshots.Line:
     line: snapshots.Line = snapshots._line(market)
     assert line.status == snapshots.ACTIVE or line.status == snapshots.PAUSED, "risk_steward: market not active"
     return line
+
+
+@internal
+def _rebase(market: bytes32, line: snapshots.Line, values: DynArray[uint256, MAX_PARAMETERS], hash: bytes32):
+    """
+    @dev Make values the next version, proven at once.
+    """
+    snapshots._advance(market, line, max_value(uint256), hash, True)
+    log Rebased(market=market, sequence=line.sequence + 1, values=values, state_hash=hash)
 
 
 @internal

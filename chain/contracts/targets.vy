@@ -12,23 +12,21 @@ from . import attestation
 from . import policy
 
 
-interface ISafe:
-    def execTransactionFromModuleReturnData(
-        to: address, amount: uint256, data: Bytes[policy.MAX_CALL_DATA], operation: uint8
-    ) -> (bool, Bytes[MAX_REASON]): nonpayable
-
-
 MAX_PARAMETERS: constant(uint256) = policy.MAX_PARAMETERS
 MAX_SETTERS: constant(uint256) = policy.MAX_SETTERS
 MAX_ANSWER: constant(uint256) = 32 * policy.MAX_WORDS
 MAX_REASON: constant(uint256) = 512
+MAX_SAFE_ANSWER: constant(uint256) = MAX_REASON + 96
 
 # The layout of parameters that are the words of one getter's answer, in their order.
 IN_ORDER: constant(uint256) = (
     26_503_083_416_277_070_190_274_937_426_090_193_213_258_760_153_527_542_211_303_703_917_556_203_520
 )
 
-_CALL: constant(uint8) = 0  # Safe's Enum.Operation
+_EXECUTE: constant(bytes4) = method_id(
+    "execTransactionFromModuleReturnData(address,uint256,bytes,uint8)", output_type=bytes4
+)
+_CALL: constant(uint256) = 0  # Safe's Enum.Operation
 
 
 @internal
@@ -38,18 +36,19 @@ def _read_all(stored: address, layout: uint256, count: uint256) -> DynArray[uint
     @dev Live values in id order. Neighbours that share a getter are read with one call.
     """
     if layout == IN_ORDER & (max_value(uint256) >> (256 - 16 * count)):
-        return self._words(self._answer(stored, 0), count)
+        return self._words(self._answer(stored, 0, 0), count)
     live: DynArray[uint256, MAX_PARAMETERS] = []
     answer: Bytes[MAX_ANSWER] = b""
     last: uint256 = max_value(uint256)
     positions: uint256 = layout
-    for _: uint256 in range(count, bound=MAX_PARAMETERS):
+    for id: uint256 in range(count, bound=MAX_PARAMETERS):
         index: uint256 = (positions >> 8) & 255
         if index != last:
-            answer = self._answer(stored, index)
+            answer = self._answer(stored, index, id)
             last = index
         start: uint256 = unsafe_mul(32, positions & 255)
-        assert len(answer) >= unsafe_add(start, 32), "risk_steward: getter failed"
+        if len(answer) < unsafe_add(start, 32):
+            policy._refuse(id, "getter failed")
         live.append(extract32(answer, start, output_type=uint256))
         positions >>= 16
     return live
@@ -61,7 +60,8 @@ def _words(answer: Bytes[MAX_ANSWER], count: uint256) -> DynArray[uint256, MAX_P
     """
     @dev The first words of an answer, all at once.
     """
-    assert len(answer) >= 32 * count, "risk_steward: getter failed"
+    if len(answer) < 32 * count:
+        policy._refuse(len(answer) // 32, "getter failed")
     words: Bytes[32 * MAX_PARAMETERS] = convert(slice(answer, 0, 32 * count), Bytes[32 * MAX_PARAMETERS])
     encoded: Bytes[32 * MAX_PARAMETERS + 64] = concat(convert(32, bytes32), convert(count, bytes32), words)
     return abi_decode(encoded, DynArray[uint256, MAX_PARAMETERS])
@@ -69,9 +69,9 @@ def _words(answer: Bytes[MAX_ANSWER], count: uint256) -> DynArray[uint256, MAX_P
 
 @internal
 @view
-def _answer(stored: address, index: uint256) -> Bytes[MAX_ANSWER]:
+def _answer(stored: address, index: uint256, id: uint256) -> Bytes[MAX_ANSWER]:
     """
-    @dev What a getter of the policy answers.
+    @dev What a getter of the policy answers, asked first for a parameter.
     """
     getter: policy.Read = policy._read(stored, index)
     success: bool = False
@@ -79,7 +79,8 @@ def _answer(stored: address, index: uint256) -> Bytes[MAX_ANSWER]:
     success, answer = raw_call(
         getter.target, getter.data, max_outsize=MAX_ANSWER, is_static_call=True, revert_on_failure=False
     )
-    assert success, "risk_steward: getter failed"
+    if not success:
+        policy._refuse(id, "getter failed")
     return answer
 
 
@@ -91,16 +92,21 @@ def _write(
     setters: uint256,
     changed: uint256,
     values: DynArray[uint256, MAX_PARAMETERS],
+    backwards: bool,
 ) -> bytes32:
     """
-    @dev Call every setter that writes a changed parameter, in the policy's order, with arguments made of `values` and
-            the policy's constants alone. Returns the hash of the calls: from zero on, for each of them,
+    @dev Call every setter that writes a changed parameter, in the policy's order or backwards, with arguments made of
+            `values` and the policy's constants alone. Returns the hash of the calls: from zero on, for each of them,
             keccak256(abi.encode(hash before, target, keccak256(data))).
     """
     hash: bytes32 = empty(bytes32)
-    for index: uint256 in range(setters, bound=MAX_SETTERS):
+    for place: uint256 in range(setters, bound=MAX_SETTERS):
+        index: uint256 = place
+        if backwards:
+            index = setters - 1 - place
         setter: policy.Setter = policy._setter(stored, reads, index)
-        if setter.writes & changed != 0:
+        written: uint256 = setter.writes & changed
+        if written != 0:
             arguments: uint256[policy.MAX_ARGUMENT_WORDS] = setter.constants
             for word: uint256 in range(setter.words, bound=policy.MAX_ARGUMENT_WORDS):
                 id: uint256 = (setter.sources >> (8 * word)) & 255
@@ -109,25 +115,44 @@ def _write(
             data: Bytes[policy.MAX_CALL_DATA] = slice(
                 concat(setter.selector, abi_encode(arguments)), 0, 4 + 32 * setter.words
             )
-            self._call(executor, setter.target, data)
+            if not self._call(executor, setter.target, data):
+                policy._refuse_first(written, "call failed")
             hash = keccak256(abi_encode(hash, setter.target, keccak256(data)))
     return hash
 
 
 @internal
-def _call(executor: address, target: address, data: Bytes[policy.MAX_CALL_DATA]):
+def _call(executor: address, target: address, data: Bytes[policy.MAX_CALL_DATA]) -> bool:
     """
-    @dev Make one call, from here or through the Safe.
+    @dev Make one call, from here or through the Safe. Throws with the target's reason where it gives one; returns
+            False where it fails without.
     """
     success: bool = False
     reason: Bytes[MAX_REASON] = b""
     if executor == empty(address):
         success, reason = raw_call(target, data, max_outsize=MAX_REASON, revert_on_failure=False)
     else:
-        success, reason = extcall ISafe(executor).execTransactionFromModuleReturnData(target, 0, data, _CALL)
+        success, reason = self._call_through(executor, target, data)
     if not success and len(reason) > 0:
         raw_revert(reason)
-    assert success, "risk_steward: call failed"
+    return success
+
+
+@internal
+def _call_through(
+    safe: address, target: address, data: Bytes[policy.MAX_CALL_DATA]
+) -> (bool, Bytes[MAX_REASON]):
+    """
+    @dev Make one call through a Safe. The answer is taken apart here: what a target returns has no bound.
+    """
+    answer: Bytes[MAX_SAFE_ANSWER] = raw_call(
+        safe,
+        abi_encode(target, empty(uint256), data, _CALL, method_id=_EXECUTE),
+        max_outsize=MAX_SAFE_ANSWER,
+    )
+    size: uint256 = min(extract32(answer, 64, output_type=uint256), len(answer) - 96)
+    reason: Bytes[MAX_REASON] = convert(slice(answer, 96, size), Bytes[MAX_REASON])
+    return extract32(answer, 0, output_type=uint256) != 0, reason
 
 
 @internal

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Signature = tuple[int, int]
 FIELDS = {
     "market": "bytes32",
+    "policy": "address",
     "sequence": "uint256",
     "stateHash": "bytes32",
     "changesHash": "bytes32",
@@ -34,7 +35,10 @@ LARGEST_S = CURVE_ORDER // 2
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Fields of the contract's message, in its order; the calls themselves where it has their hash."""
+    """Fields of the contract's message, in its order; the calls themselves where it has their hash.
+
+    The policy in force is signed, and not sent: the steward knows it.
+    """
 
     market: bytes
     sequence: int
@@ -47,6 +51,7 @@ class Message:
     probes: tuple[tuple[bytes, int], ...]
     max_liquidatable: int
     deadline: int
+    policy: str
 
     @property
     def calls_hash(self) -> bytes:
@@ -58,14 +63,23 @@ class Message:
 
     def words(self) -> tuple[Any, ...]:
         """As an argument of the contract's functions."""
-        return tuple(self.calls_hash if name == "calls" else getattr(self, name) for name in self.__slots__)
+        sent = (name for name in self.__slots__ if name != "policy")
+        return tuple(self.calls_hash if name == "calls" else getattr(self, name) for name in sent)
 
     def typed_data(self) -> dict[str, Any]:
         """As the fields that are signed."""
         changes = keccak(encode(["uint256[]", "uint256[]"], [self.ids, self.values]))
         probes = keccak(encode(["(bytes,int256)[]"], [self.probes]))
         middle = (changes, self.calls_hash, self.model_hash, self.input_root, probes)
-        values = (self.market, self.sequence, self.state_hash, *middle, self.max_liquidatable, self.deadline)
+        values = (
+            self.market,
+            self.policy,
+            self.sequence,
+            self.state_hash,
+            *middle,
+            self.max_liquidatable,
+            self.deadline,
+        )
         return dict(zip(FIELDS, values, strict=True))
 
 

@@ -116,7 +116,8 @@ def _isolated() -> Iterator[None]:
 def deployers() -> dict[str, Any]:
     """Compiled contracts by name. Without its cache titanoboa has no source maps for this compiler."""
     boa.interpret.set_cache_dir(str(ROOT / ".cache" / "boa"))
-    names = ("collateral_token", "options_market", "policy_registry", "price_feed", "risk_steward", "timelock")
+    deployed = ("collateral_token", "options_market", "policy_registry", "price_feed", "risk_steward", "timelock")
+    names = ("attestation", *deployed)
     return {name: boa.load_partial(str(ROOT / "chain" / "contracts" / f"{name}.vy")) for name in names}
 
 

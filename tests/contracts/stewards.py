@@ -25,7 +25,7 @@ PAIR = Parameter(minimum=50, maximum=200, max_step_up=20, max_step_down=10, cool
 SINGLE = Parameter(cooldown=COOLDOWN)
 TURN, TURN_ALL = "turn(uint256,uint256)", "turn_all(uint256[4])"
 WIDE = b"wide".ljust(32)
-ACTIONS = {"apply": 0, "announce": 1, "rollback": 2}
+ACTIONS = {"apply": 0, "announce": 1, "rollback": 2, "apply backwards": 4, "rollback backwards": 6}
 INACTIVE, ACTIVE, RETIRED, PAUSED = range(4)
 
 
@@ -126,6 +126,7 @@ class Guard:
             "probes": (),
             "max_liquidatable": 0,
             "deadline": boa.env.timestamp,
+            "policy": str(self.steward.policy_of(market)),
         }
         return Message(**fields | overrides)
 
@@ -137,7 +138,7 @@ class Guard:
         self, kind: str, message: Message, signatures: list[Signature] | None = None
     ) -> tuple[int, tuple[Any, ...], list[Signature]]:
         """Arguments of the steward's `submit`."""
-        signed = "Rollback" if kind == "rollback" else "Apply"
+        signed = "Rollback" if kind.startswith("rollback") else "Apply"
         return ACTIONS[kind], message.words(), self.sign(message, signed) if signatures is None else signatures
 
     def send(self, kind: str, message: Message, signatures: list[Signature] | None = None) -> None:

@@ -6,13 +6,14 @@ import boa
 import pytest
 from policies import Parameter, Setter, Value, selector
 from reverts import all_storage, reverting, rule
-from stewards import INITIAL, TURN, WIDE, load_target
+from stewards import INITIAL, SINGLE, TURN, WIDE, load_target
 
 CHANGE = {3: 650}
 ONE = b"one".ljust(32)
 OTHER = "other(uint256,uint256)"
 OTHERS = "risk_steward: other calls than signed"
-GETTER = "risk_steward: getter failed"
+GETTER = rule(0, "getter failed")
+CALL = rule(3, "call failed")
 NOT_IN_PLACE = rule(3, "value not in place")
 
 
@@ -138,8 +139,10 @@ class TestSigned:
     def test_apply__policy_with_another_setter_since__reverts(self, guard):
         message = guard.message(CHANGE)
         guard.put(replace(guard.policy, setters=(guard.all_at_once,)))
-        with reverting(OTHERS):
+        with reverting("risk_steward: unknown signer"):
             guard.send("apply", message)
+        with reverting(OTHERS):
+            guard.apply(CHANGE, calls=message.calls)
         guard.apply(CHANGE)
 
     def test_apply__calls_of_another_market_were_signed__reverts(self, guard, refused):
@@ -233,6 +236,65 @@ class TestReadBack:
         assert target.latest() == 110
 
 
+class TestOrder:
+    """A protocol that itself keeps one parameter below another: which of two setters may go first depends."""
+
+    @pytest.fixture
+    def ordered(self, guard):
+        """Activate a market of two ordered parameters, 100 and 110, the lower one's setter first."""
+        target = load_target("ordered", 100, 110)
+        address = str(target.address)
+        policy = replace(
+            guard.policy,
+            parameters=(SINGLE, SINGLE),
+            positions=((0, 0), (0, 1)),
+            reads=((address, selector("both()")),),
+            setters=(
+                Setter(address, "set_low(uint256)", (Value(0),)),
+                Setter(address, "set_high(uint256)", (Value(1),)),
+            ),
+            invariants=((0, 1, 1, 1),),
+        )
+        guard.activate(ONE, policy)
+        return target
+
+    @pytest.mark.parametrize("kind", ["apply", "rollback"])
+    def test_submit__both_down__goes_in_the_policy_s_order(self, guard, ordered, kind):
+        if kind == "rollback":
+            self.up(guard)
+        low, high = (100, 110) if kind == "rollback" else (80, 90)
+        guard.send(kind, guard.message({0: low, 1: high}, market=ONE))
+        assert ordered.both() == (low, high)
+
+    def test_apply__both_up__goes_backwards_only(self, guard, ordered):
+        with reverting("ordered: above the high one"):
+            guard.apply({0: 120, 1: 130}, market=ONE)
+        self.up(guard)
+        assert ordered.both() == (120, 130)
+        assert [data[:4] for _, data in guard.made()] == [selector("set_high(uint256)"), selector("set_low(uint256)")]
+
+    def test_rollback__both_up__goes_backwards_only(self, guard, ordered):
+        guard.apply({0: 80, 1: 90}, market=ONE)
+        message = guard.message({0: 100, 1: 110}, market=ONE)
+        with reverting("ordered: above the high one"):
+            guard.send("rollback", message)
+        guard.send("rollback backwards", replace(message, calls=message.calls[::-1]))
+        assert ordered.both() == (100, 110)
+
+    @pytest.mark.parametrize("turned", [True, False])
+    def test_apply__calls_signed_in_the_other_order__reverts(self, guard, ordered, turned):
+        message = guard.message({0: 95, 1: 105}, market=ONE)
+        calls = message.calls[::-1] if turned else message.calls
+        with reverting(OTHERS):
+            guard.send("apply" if turned else "apply backwards", replace(message, calls=calls))
+        assert ordered.both() == (100, 110)
+
+    @staticmethod
+    def up(guard):
+        message = guard.message({0: 120, 1: 130}, market=ONE)
+        guard.send("apply backwards", replace(message, calls=message.calls[::-1]))
+
+
 class TestFailure:
     def test_apply__setter_reverts__passes_its_reason_on_and_undoes_earlier_calls(self, guard, refused):
         refused("knobs: refused", {2: 510, 3: 666})
@@ -240,7 +302,7 @@ class TestFailure:
 
     def test_apply__setter_reverts_without_reason__says_so(self, guard, refused):
         guard.knobs.set_mute(True, False)
-        refused("risk_steward: call failed", CHANGE)
+        refused(CALL, CHANGE)
 
     def test_apply__setter_reverts_with_a_very_long_reason__passes_the_beginning_on(self, guard, refused):
         guard.knobs.set_mute(False, True)
@@ -258,13 +320,13 @@ class TestFailure:
     def test_apply__setter_that_does_not_exist__reverts(self, guard, refused):
         missing = Setter(str(guard.knobs.address), "no_such_setter(uint256)", (Value(3),))
         guard.put(replace(guard.policy, setters=(*guard.policy.setters[:3], missing)))
-        refused("risk_steward: call failed", CHANGE)
+        refused(CALL, CHANGE)
 
     def test_apply__setter_at_the_steward_itself__reverts(self, guard, refused):
         """A policy can not have the steward call its own entry points: they are locked while it works."""
         own = Setter(str(guard.steward.address), "pause(bytes32[])", (32, Value(3)))
         guard.put(replace(guard.policy, setters=(*guard.policy.setters[:3], own)))
-        refused("risk_steward: call failed", CHANGE)
+        refused(CALL, CHANGE)
 
     def test_apply__getter_reverts__reverts(self, guard, refused):
         message = guard.message({2: 510})
@@ -297,9 +359,9 @@ class TestAnswer:
         with reverting(GETTER):
             read("one_byte_short()", *words)
 
-    @pytest.mark.parametrize("words", [(4,), (3, 4), (0, 1, 2, 3, 4)])
-    def test_activate__word_beyond_the_answer__reverts(self, read, words):
-        with reverting(GETTER):
+    @pytest.mark.parametrize(("words", "first"), [((4,), 0), ((3, 4), 1), ((0, 1, 2, 3, 4), 4), ((0, 9, 2), 1)])
+    def test_activate__word_beyond_the_answer__reverts_and_names_the_parameter(self, read, words, first):
+        with reverting(rule(first, "getter failed")):
             read("all_knobs()", *words)
 
     @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What governance and the guardian may do and nobody else, and what neither can."""
 
+from dataclasses import replace
+
 import boa
 import pytest
-from reverts import all_storage, reverting
-from stewards import ACTIVE, INITIAL, PAUSED, RETIRED
+from reverts import all_storage, reverting, rule
+from stewards import ACTIVE, INACTIVE, INITIAL, PAUSED, RETIRED, load_target
 
 OTHER, THIRD = b"other".ljust(32), b"third".ljust(32)
 NOBODY = "0x" + "00" * 20
@@ -105,17 +107,19 @@ class TestPause:
         assert (event.market, event.status, event.account) == (THIRD, ACTIVE, guard.governance)
         assert statuses(guard, guard.market, OTHER, THIRD) == [PAUSED, ACTIVE, ACTIVE]
 
-    def test_pause__market_not_active__reverts_for_all_that_are_named(self, guard):
+    def test_pause__markets_not_active__keep_no_other_from_pausing(self, guard):
+        """In an emergency nobody should have to find out which of a list were retired or paused before."""
+        fourth = b"fourth".ljust(32)
         guard.put(guard.policy, OTHER)
-        guard.activate(THIRD, guard.policy)
-        before = all_storage()
-        for other in (OTHER, b"unknown".ljust(32), guard.market):
-            with reverting(NOT_THAT_STATUS):
-                guard.steward.pause([THIRD, guard.market, other], sender=guard.guardian)
-        assert all_storage() == before
-        guard.steward.pause([THIRD, guard.market], sender=guard.guardian)
-        with reverting(NOT_THAT_STATUS):
-            guard.steward.pause([guard.market], sender=guard.guardian)
+        for market in (THIRD, fourth):
+            guard.activate(market, guard.policy)
+        guard.steward.retire(fourth, sender=guard.governance)
+        unknown = b"unknown".ljust(32)
+        guard.steward.pause([OTHER, THIRD, unknown, fourth, THIRD, guard.market], sender=guard.guardian)
+        assert [event.market for event in guard.steward.get_logs()] == [THIRD, guard.market]
+        assert statuses(guard, THIRD, guard.market, OTHER, fourth) == [PAUSED, PAUSED, INACTIVE, RETIRED]
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        assert guard.steward.get_logs() == []
 
     def test_unpause__market_not_paused__reverts_for_all_that_are_named(self, guard):
         guard.put(guard.policy, OTHER)
@@ -128,8 +132,8 @@ class TestPause:
 
     def test_pause__retired_market__stays_retired(self, guard):
         guard.steward.retire(guard.market, sender=guard.governance)
-        with reverting(NOT_THAT_STATUS):
-            guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        assert statuses(guard, guard.market) == [RETIRED]
         with reverting(NOT_THAT_STATUS):
             guard.steward.unpause([guard.market], sender=guard.governance)
 
@@ -143,8 +147,8 @@ class TestPause:
         markets = [bytes([index]) * 32 for index in range(33)]
         with reverting(b""):
             guard.steward.pause(markets, sender=guard.guardian)
-        with reverting(NOT_THAT_STATUS):
-            guard.steward.pause(markets[:32], sender=guard.guardian)
+        guard.steward.pause([*markets[:31], guard.market], sender=guard.guardian)
+        assert statuses(guard, guard.market) == [PAUSED]
 
     def test_rebase__paused_market__stays_paused(self, guard):
         guard.steward.pause([guard.market], sender=guard.guardian)
@@ -154,7 +158,37 @@ class TestPause:
     def test_set_policy__paused_market__stays_paused(self, guard):
         guard.steward.pause([guard.market], sender=guard.guardian)
         guard.limit({3: {"max_step_up": 200}})
-        assert statuses(guard, guard.market) == [PAUSED]
+        assert (guard.state().status, guard.state().sequence) == (PAUSED, 0)
+
+    def test_set_policy__paused_market_whose_getters_are_dead__is_read_by_others_and_starts_from_there(self, guard):
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.knobs.set_broken(True, False)
+        heir = load_target("knobs", (90, 100, 500, 700))
+        policy = replace(guard, knobs=heir).policy
+        guard.put(policy)
+        event = guard.steward.get_logs()[-1]
+        assert (event.market, event.sequence, event.values) == (guard.market, 1, [90, 100, 500, 700])
+        state = guard.state()
+        assert (state.status, state.sequence, state.values) == (PAUSED, 1, [90, 100, 500, 700])
+        assert state.good_hash == state.version_hash == state.state_hash == event.state_hash
+        guard.steward.unpause([guard.market], sender=guard.governance)
+        guard.apply({3: 710})
+        assert heir.knob(3) == 710
+
+    def test_set_policy__paused_market_changed_behind_the_steward__starts_from_there(self, guard):
+        guard.apply({3: 650})
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.knobs.turn(2, 510)
+        guard.put(guard.policy)
+        state = guard.state()
+        assert (state.sequence, state.values) == (2, [100, 100, 510, 650])
+        assert state.good_hash == state.version_hash == state.state_hash
+
+    def test_set_policy__paused_market_outside_the_corridor__reverts(self, guard):
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        guard.knobs.turn(3, 50_000)
+        with reverting(rule(3, "above corridor")):
+            guard.limit({3: {"maximum": 49_999}})
 
 
 class TestWord:

@@ -96,21 +96,26 @@ class TestWait:
         with reverting(NOT_ANNOUNCED):
             noticed.apply(TIGHTER, deadline=announced.deadline + 1)
 
-    def test_apply__longer_notice_set_since__counts_from_the_announcement(self, noticed, announced):
-        noticed.limit({3: {"notice": NOTICE + 50}})
-        boa.env.time_travel(seconds=NOTICE + 49)
-        with reverting("risk_steward: notice not over"):
+    @pytest.mark.parametrize("notice", [0, NOTICE - 1, NOTICE + 1])
+    def test_apply__another_notice_set_since__has_to_be_announced_anew(self, noticed, announced, notice):
+        noticed.limit({3: {"notice": notice}})
+        boa.env.time_travel(seconds=NOTICE)
+        with reverting("risk_steward: unknown signer"):
             noticed.send("apply", announced)
-        boa.env.time_travel(seconds=1)
-        noticed.send("apply", announced)
+        message = noticed.message(TIGHTER, deadline=boa.env.timestamp + notice)
+        if notice:
+            with reverting(NOT_ANNOUNCED):
+                noticed.send("apply", message)
+            noticed.send("announce", message)
+            boa.env.time_travel(seconds=notice)
+        noticed.send("apply", message)
 
-    def test_apply__signers_replaced_since__need_to_sign_again(self, noticed, announced):
+    def test_apply__signers_replaced_since__reverts(self, noticed, announced):
         signatures = noticed.sign(announced)
         noticed.limit({3: {"notice": NOTICE}}, quorum=(1, (noticed.signers[2].address,)))
         boa.env.time_travel(seconds=NOTICE)
         with reverting("risk_steward: unknown signer"):
             noticed.send("apply", announced, signatures)
-        noticed.send("apply", announced, noticed.domain.sign(announced, noticed.signers[2:]))
 
 
 class TestAnnounce:
@@ -196,6 +201,13 @@ class TestVeto:
         noticed.steward.veto(noticed.domain.digest(announced), sender=noticed.guardian)
         with reverting("risk_steward: already announced"):
             noticed.send("announce", announced)
+
+    def test_veto__no_notice_due_any_more__still_holds(self, noticed, announced):
+        signatures = noticed.sign(announced)
+        noticed.steward.veto(noticed.domain.digest(announced), sender=noticed.guardian)
+        noticed.limit({3: {"notice": 0}})
+        with reverting("risk_steward: unknown signer"):
+            noticed.send("apply", announced, signatures)
 
     def test_veto__one_change__leaves_others_of_the_same_state_free(self, noticed, announced):
         noticed.steward.veto(noticed.domain.digest(announced), sender=noticed.guardian)

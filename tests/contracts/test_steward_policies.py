@@ -236,6 +236,7 @@ class TestQuorum:
         guard.limit({}, quorum=(3, guard.quorum[1]))
         with reverting("risk_steward: too few signatures"):
             guard.send("apply", message)
+        message = guard.message({3: 650})
         guard.send("apply", message, guard.domain.sign(message, guard.signers))
 
 

@@ -6,7 +6,7 @@ import boa
 import pytest
 from eth_abi import decode
 from policies import PROBATION, Setter, Value
-from reverts import all_storage, reverting, rule
+from reverts import reverting, rule
 from safe import deploy_safe
 from stewards import INITIAL
 
@@ -56,15 +56,17 @@ class TestThroughTheSafe:
 
     def test_apply__protocol_refuses_without_reason__says_so(self, guard, refused):
         guard.knobs.set_mute(True, False)
-        refused("risk_steward: call failed", CHANGE)
+        refused(rule(3, "call failed"), CHANGE)
 
-    def test_apply__protocol_refuses_with_a_very_long_reason__reverts(self, guard):
-        """The reason is more than the steward takes, and no call that failed goes on."""
+    def test_apply__protocol_refuses_with_a_very_long_reason__passes_the_beginning_on(self, guard, refused):
         guard.knobs.set_mute(False, True)
-        before = all_storage()
-        with pytest.raises(boa.BoaError):
-            guard.apply(CHANGE)
-        assert all_storage() == before
+        refused(bytes(512), CHANGE)
+
+    def test_apply__setter_that_returns_more_than_anyone_reads__succeeds(self, guard, safe):
+        turn = Setter(str(guard.knobs.address), "turn_at_length(uint256,uint256)", (3, Value(3)))
+        guard.put(replace(guard.policy, executor=str(safe.address), setters=(*guard.policy.setters[:3], turn)))
+        guard.apply(CHANGE)
+        assert guard.knobs.knob(3) == 650
 
     def test_apply__setter_clamps__reverts(self, guard, refused):
         guard.knobs.set_ceiling(620)

@@ -16,6 +16,7 @@ INVALID = "ecdsa: invalid signature"
 HIGH_S = "ecdsa: invalid signature `s` value"
 # A compact signature has 255 bits for s.
 PARITY = 2**255
+DIGEST = b"\x07" * 32
 OTHER = {
     "market": b"\x01" * 32,
     "sequence": 2,
@@ -28,6 +29,7 @@ OTHER = {
     "probes": ((b"\x01", 0),),
     "max_liquidatable": 1,
     "deadline": 2**256 - 1,
+    "policy": "0x" + "11" * 20,
 }
 
 
@@ -41,6 +43,12 @@ def chain_id():
 
     yield change
     change(before)
+
+
+@pytest.fixture(scope="session")
+def attestation(deployers):
+    """The steward's check of signatures, for any quorum and digest."""
+    return deployers["attestation"].deploy().internal._check_signatures
 
 
 @pytest.fixture
@@ -98,7 +106,7 @@ class TestQuorum:
         _, second, third = guard.signers
         guard.limit({}, quorum=(2, (second.address, third.address)))
         refused(UNKNOWN, CHANGE, signatures=signed[1][:2])
-        guard.send("apply", signed[0], signed[1][1:])
+        guard.send("apply", message := guard.message(CHANGE), guard.domain.sign(message, (second, third)))
 
     def test_apply__more_signatures_than_it_takes__reverts(self, guard, refused):
         signers = make_signers(16)
@@ -131,14 +139,14 @@ class TestQuorum:
 
 class TestSignature:
     @pytest.mark.parametrize("s", [LARGEST_S, LARGEST_S - 1, CURVE_ORDER - PARITY + 1])
-    def test_apply__other_signature_of_the_same_key__reverts_for_its_high_s(self, guard, refused, s):
-        """The few whose complement has room in 255 bits: a key is made for one of them."""
-        message = guard.message(CHANGE)
-        signer, low, high = made_for_s(guard.domain.digest(message), s)
+    def test_check__other_signature_of_the_same_key__reverts_for_its_high_s(self, attestation, s):
+        """The few whose complement has room in 255 bits: a key is made for one of them, after the digest."""
+        signer, low, high = made_for_s(DIGEST, s)
         assert LARGEST_S < high[1] % PARITY == CURVE_ORDER - s
-        guard.limit({}, quorum=(1, (signer.address,)))
-        refused(HIGH_S, CHANGE, signatures=[high])
-        guard.send("apply", message, [low])
+        quorum = [1, int(signer.address, 16), *([0] * 15)]
+        with reverting(HIGH_S):
+            attestation(quorum, DIGEST, [high])
+        attestation(quorum, DIGEST, [low])
 
     def test_apply__other_signature_of_an_ordinary_key__has_no_room_for_its_s(self, signed, refused):
         """Its highest bit is taken for the parity, and what remains is of nobody known."""
@@ -193,6 +201,14 @@ class TestBinding:
         message = guard.message({3: 600})
         with reverting(UNKNOWN):
             guard.send(kind, message, guard.sign(message, signed_as))
+
+    def test_apply__signed_under_the_policy_before__reverts_though_the_signers_are_the_same(self, guard, signed):
+        """Nothing that was signed, seen or vetoed under one policy is good under another."""
+        guard.limit({3: {"max_step_up": 300}})
+        with reverting(UNKNOWN):
+            guard.send("apply", *signed)
+        guard.put(guard.policy)
+        guard.send("apply", *signed)
 
     def test_apply__same_message_twice__reverts(self, guard, signed):
         message, signatures = signed

@@ -12,8 +12,9 @@ import sys
 import threading
 
 import pytest
+from processes import Ended
 from pydantic import SecretStr
-from trials import GENESIS, MARKET, PAGE, SPOT, Ended, Trial, open_book, publish, readings, write_settings
+from trials import GENESIS, MARKET, PAGE, SPOT, Trial, open_book, publish, readings, write_settings
 
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.deploy import Deployer

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lyra_defaults import DAY, MIN_COLLATERAL, UNIT
+from processes import environment, run_keeper
 from pydantic import SecretStr
 from setups import ADDRESSES, OWNER, settings_file
-from trials import ScriptedForecaster, environment, feed, run_keeper
+from trials import ScriptedForecaster, feed
 
 from chain.anvil import KEYS
 from chain.attestation import Message, attach
@@ -95,6 +96,7 @@ def change(protocol, state, **values) -> Proposal:
     return Proposal(
         market=MARKET,
         kind=ProposalKind.TUNE,
+        policy=state.policy,
         sequence=state.sequence + 1,
         state_hash=state.state_hash,
         block=state.block,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_account import Account
+from processes import closed_port
 from pydantic import SecretStr
-from trials import MARKET, closed_port
+from trials import MARKET
 
 from chain.anvil import CHAIN_ID, KEYS
 from chain.deploy import Deployer

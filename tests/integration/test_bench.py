@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from trials import environment, run_keeper
+from processes import environment, run_keeper
 
 pytestmark = pytest.mark.integration
 

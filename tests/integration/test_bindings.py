@@ -13,7 +13,7 @@ from vyper.compiler import compile_code
 from web3 import HTTPProvider, Web3
 
 import chain.accounts
-from chain.accounts import health_calls, liquidatable, read_accounts
+from chain.accounts import AccountUnreadable, health_calls, liquidatable, read_accounts
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.attestation import attach
 from chain.deploy import Deployer, Steps
@@ -21,16 +21,19 @@ from chain.market import bind as bind_market
 from chain.progress import Progress
 from chain.protocol import BindingError, BoundProtocol
 from chain.rollout import Charge, Roles, put_up_steward
-from chain.rpc import Rpc, RpcError, head, read
+from chain.rpc import Refused, Rpc, RpcError, head, read
 from chain.signer import LocalSigner
 from config.deployment import Limits, MarketContracts, Policies
 from config.load import load_protocol
+from config.schema import GuardSettings
 from keeper.messages import Change
+from keeper.preflight import preflight_of
 from keeper.submit import message_of
 
 pytestmark = pytest.mark.integration
 
 TARGETS = Path(__file__).parent / "targets"
+SIGNER = LocalSigner(SecretStr(KEYS[0]))
 ASSET = "0x" + "a5" * 32
 RAY, WAD, DOLLAR = 10**27, 10**18, 10**6
 MARKET_KEYS = {"vaults": {"asset": ASSET, "is_put": True}, "positions": {"board": 7}}
@@ -176,6 +179,14 @@ def guard(world, bind):
     return put_up_steward(Steps(deployer, Progress()), [charge], roles, trial=False), bound.binding
 
 
+def proposed(state, changes):
+    """Return the proposal that changes values of a state, by id."""
+    pairs = tuple(Change(index, value) for index, value in changes.items())
+    bound_to = {"policy": state.policy, "state_hash": state.state_hash, "current": state.values}
+    fields = {"market": "P", "sequence": 1, **bound_to}
+    return replace(tune(), **fields, changes=pairs, deadline=state.block.timestamp + 600)
+
+
 @pytest.mark.parametrize("changes", [{0: 105, 1: 21}, {0: 105, 1: 20}, {0: 100, 1: 21}, {2: 31}])
 async def test_steward__parameters_with_a_setter_each__makes_the_calls_that_the_keeper_signs(
     world, rpc, guard, changes
@@ -183,14 +194,41 @@ async def test_steward__parameters_with_a_setter_each__makes_the_calls_that_the_
     deployment, binding = guard
     market = bind_market("P", deployment, binding, rpc)
     state = await market.state(await head(rpc))
-    pairs = tuple(Change(index, value) for index, value in changes.items())
-    fields = {"market": "P", "sequence": 1, "state_hash": state.state_hash, "current": state.values}
-    proposal = replace(tune(), **fields, changes=pairs, deadline=state.block.timestamp + 600)
+    proposal = proposed(state, changes)
     signed = message_of(proposal, market, (), 0)
     digest = signed.digest("apply", market.steward, CHAIN_ID)
-    data = attach(signed.calldata("apply"), [LocalSigner(SecretStr(KEYS[0])).attest(digest)])
+    data = attach(signed.calldata("apply"), [SIGNER.attest(digest)])
     world.send_calls([(market.steward, data)])
     assert await live(market.protocol, rpc) == proposal.values
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "action"), [(28, 38, 0), (12, 22, 4)], ids=["both up", "both down, backwards"]
+)
+async def test_preflight__protocol_that_takes_two_setters_in_one_order_only__finds_it(
+    world, rpc, guard, second, third, action
+):
+    deployment, binding = guard
+    world.send(world.positions.functions.keep_within(12))
+    market = bind_market("P", deployment, binding, rpc)
+    state = await market.state(await head(rpc))
+    proposal = proposed(state, {0: 100, 1: second, 2: third})
+    sender = world.web3.eth.accounts[1]
+    shown = await preflight_of(proposal, market, state, GuardSettings(), sender, announce=False)
+    assert (shown.error, shown.values) == (None, proposal.values)
+    assert int(shown.calldata[10:74], 16) == action
+    world.send_calls([(market.steward, attach(shown.calldata, [SIGNER.attest(shown.attestation)]))])
+    assert await live(market.protocol, rpc) == proposal.values
+
+
+async def test_preflight__protocol_that_takes_two_setters_in_no_order__says_why(world, rpc, guard):
+    deployment, binding = guard
+    world.send(world.positions.functions.keep_within(12))
+    market = bind_market("P", deployment, binding, rpc)
+    state = await market.state(await head(rpc))
+    proposal = proposed(state, {0: 100, 1: 19, 2: 32})
+    shown = await preflight_of(proposal, market, state, GuardSettings(), market.steward, announce=False)
+    assert (shown.error, shown.calldata[10:74]) == ("positions: too wide", "0" * 64)
 
 
 async def test_binding__price_and_limit__are_read_from_the_chain(rpc, bind):
@@ -256,8 +294,50 @@ async def test_accounts__struct_as_argument_and_inverted_boolean__are_judged_ali
 
 @pytest.mark.usefixtures("book")
 async def test_accounts__lookup_that_reverts__is_refused_and_not_passed_over(rpc, bind):
-    with pytest.raises(RpcError, match="positions: no series"):
+    said = r"^accounts\.lookups\.1: series_limit\(uint256\) of account 1 is refused: positions: no series$"
+    with pytest.raises(AccountUnreadable, match=said):
         await read_accounts(bind("positions", ('args = ["$account.series"]', "args = [9]")), rpc, await head(rpc), 0)
+
+
+class Sick(Rpc):
+    """An endpoint that refuses the calls whose data are given."""
+
+    sick = ()
+
+    async def batch(self, requests):
+        for method, params in requests:
+            if method == "eth_call" and params[0]["data"] in self.sick:
+                raise Refused(method, 3, "execution reverted", None)
+        return await super().batch(requests)
+
+
+@pytest.fixture
+async def sick(world):
+    async with Sick(world.url) as connection:
+        yield connection
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_accounts__health_view_of_one_reverts__names_the_account_and_the_view(sick, bind, place):
+    positions = bind("positions")
+    block = await head(sick)
+    accounts = await read_accounts(positions, sick, block, 0)
+    sick.sick = (health_calls(positions, accounts)[place][1],)
+    with pytest.raises(AccountUnreadable) as caught:
+        await read_accounts(positions, sick, block, 0)
+    view = positions.binding.health.function
+    assert str(caught.value) == f"health: {view} of account {accounts[place].address} is refused: execution reverted"
+
+
+@pytest.mark.usefixtures("book")
+async def test_accounts__endpoint_refuses_everything_meanwhile__accuses_no_account(sick, bind):
+    positions = bind("positions")
+    block = await head(sick)
+    accounts = await read_accounts(positions, sick, block, 0)
+    sick.sick = (health_calls(positions, accounts)[1][1], positions.price_call()[1])
+    with pytest.raises(Refused):
+        await read_accounts(positions, sick, block, 0)
 
 
 @pytest.mark.usefixtures("book")

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
-from trials import MARKET, RISKY_DEPOSIT, SECRETS, SPOT, at_head, closed_port, http_server
+from processes import SECRETS, closed_port, http_server
+from trials import MARKET, RISKY_DEPOSIT, SPOT, at_head
 
 from chain import rpc as rpc_module
 from chain.anvil import CHAIN_ID

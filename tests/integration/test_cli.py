@@ -10,17 +10,8 @@ from contextlib import closing
 
 import pytest
 from aiohttp import web
-from trials import (
-    MARKET,
-    SECRETS,
-    SPOT,
-    closed_port,
-    http_server,
-    publish,
-    readings,
-    run_keeper,
-    write_settings,
-)
+from processes import SECRETS, closed_port, http_server, run_keeper
+from trials import MARKET, SPOT, publish, readings, write_settings
 
 from chain.anvil import CHAIN_ID, KEYS
 from config.load import load_settings

@@ -8,7 +8,8 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from trials import CALM, MARKET, SPOT, VOL, closed_port, keeper_of, publish, readings, run_keeper, write_settings
+from processes import closed_port, run_keeper
+from trials import CALM, MARKET, SPOT, VOL, keeper_of, publish, readings, write_settings
 
 from config.load import load_settings
 from keeper.cli import EXIT_FAILED, EXIT_USAGE

@@ -9,28 +9,16 @@ from dataclasses import replace
 
 import brokers
 import pytest
-from trials import (
-    CALM,
-    TIGHT,
-    decide,
-    environment,
-    feed,
-    keeper_of,
-    publish,
-    readings,
-    scripted,
-    start_python,
-    until,
-    write_settings,
-)
+from processes import environment, start_python, until
+from trials import CALM, TIGHT, decide, feed, keeper_of, publish, readings, scripted, write_settings
 
 from chain.anvil import KEYS
-from chain.rpc import Rpc, Unreachable, WrongChain
+from chain.rpc import Refused, Rpc, Unreachable, WrongChain
 from config.errors import ConfigError
 from config.load import load_settings
 from keeper.cli import EXIT_HALTED
 from keeper.journal import EntryKind, Journal
-from keeper.messages import Applied, NoChange, Reason, Rejected
+from keeper.messages import Announced, Applied, NoChange, Reason, Rejected
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ["chains"]
@@ -149,6 +137,24 @@ async def test_run__every_tick_seconds__decides_again_on_its_own_thread(trial, b
     assert [type(outcome) for outcome in outcomes] == [NoChange] * 3
 
 
+async def test_run__notice_over_long_before_the_next_tick__wakes_and_makes_the_change(trial, tmp_path):
+    trial.limit(notice_seconds=2)
+    outcomes, stop = [], asyncio.Event()
+
+    def on_outcome(outcome):
+        outcomes.append(outcome)
+        trial.pass_time(3)
+        if len(outcomes) == 2:
+            stop.set()
+
+    async with keeper_of(trial, tmp_path, TIGHT, tick_seconds=3_600, deadline_seconds=7_200) as keeper:
+        feed(keeper, *trial.quotes())
+        async with asyncio.timeout(30):
+            await keeper.run(stop, on_outcome)
+    assert [type(outcome) for outcome in outcomes] == [Announced, Applied]
+    assert outcomes[0].digest == outcomes[1].digest
+
+
 async def test_run__stopped_while_a_change_is_pending__lets_the_tick_end(trial, broker, tmp_path):
     outcomes, stop = [], asyncio.Event()
 
@@ -234,6 +240,35 @@ async def test_tick__endpoint_fails_while_finishing__refuses_every_market(trial,
         outcomes = await keeper.tick()
         assert [outcome.reason for outcome in outcomes] == [Reason.ENDPOINT_FAILED]
         keeper.rpc.deaf = False
+        assert isinstance(await decide(keeper, trial), NoChange)
+
+
+def unjudging(trial):
+    """The trial market with a view of its accounts that leaves the verdict to the health view."""
+    accounts = trial.protocol.accounts
+    returns = [replace(one, name=None if one.name == "liquidatable" else one.name) for one in accounts.view.returns]
+    view = accounts.view.model_copy(update={"returns": returns})
+    bound = accounts.model_copy(update={"view": view})
+    return replace(trial, protocol=trial.protocol.model_copy(update={"accounts": bound}))
+
+
+async def test_tick__health_view_of_one_account_reverts__refuses_and_names_account_and_view(trial, tmp_path):
+    class Broken(Rpc):
+        broken = ""
+
+        async def batch(self, requests):
+            for method, params in requests:
+                if self.broken and method == "eth_call" and self.broken in params[0]["data"]:
+                    raise Refused(method, 3, "execution reverted", None)
+            return await super().batch(requests)
+
+    async with keeper_of(unjudging(trial), tmp_path, parts=scripted(CALM, open_rpc=Broken)) as keeper:
+        keeper.rpc.broken = trial.risky[2:].lower()
+        refused = await decide(keeper, trial)
+        assert (type(refused), refused.reason) == (Rejected, Reason.ACCOUNT_UNREADABLE)
+        view = trial.protocol.health.function
+        assert refused.detail == f"health: {view} of account {trial.risky} is refused: execution reverted"
+        keeper.rpc.broken = ""
         assert isinstance(await decide(keeper, trial), NoChange)
 
 

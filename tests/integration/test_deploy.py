@@ -1,28 +1,25 @@
-"""Check what a deployment puts up, that it ends the same however often it is cut short, and what it refuses."""
+"""Check what a deployment puts up, and what it refuses."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 
 import pytest
-from aiohttp import ClientSession, web
 from eth_utils.crypto import keccak
+from processes import closed_port
 from pydantic import SecretStr
 from setups import ADDRESSES, OWNER, settings_file, trial_of
-from trials import MARKET, closed_port, environment, http_server, start_python
+from trials import MARKET
 from web3.exceptions import Web3Exception
 
 from chain.anvil import CHAIN_ID, KEYS
 from chain.deploy import Deployer, DeployError
 from chain.policy import Policy
-from chain.progress import Progress
 from chain.rollout import DEFAULT_ADMIN_ROLE, GUARDIAN_ROLE, Charge
 from chain.steward import ACTIVE, PAUSED, market_id
 from config.deployment import load_deployment
-from config.load import DEFAULT_SETTINGS, PACKAGE, Secrets, load_policies, load_protocol, load_settings
-from keeper.deploying import Asked, deploy
+from config.load import DEFAULT_SETTINGS, PACKAGE, load_policies, load_protocol
 from keeper.terminal import EXIT_FAILED, EXIT_USAGE
 from keeper.trial import deploy_on
 
@@ -215,186 +212,6 @@ def test_deploy__markets_file_is_not_of_these_settings__is_refused_before_anythi
     assert bare.transactions() == before
 
 
-# Cut short
-
-
-class CutShort(Exception):
-    """The process ends here."""
-
-
-class Line:
-    """The way to the endpoint, cut before or after one `eth_sendRawTransaction`."""
-
-    def __init__(self, request, at, *, after):
-        self.request, self.at, self.after, self.sent = request, at, after, 0
-
-    def __call__(self, method, params):
-        if method != "eth_sendRawTransaction":
-            return self.request(method, params)
-        self.sent += 1
-        if self.sent == self.at and not self.after:
-            raise CutShort
-        answer = self.request(method, params)
-        if self.sent == self.at and self.after:
-            raise CutShort
-        return answer
-
-
-def run_deploy(monkeypatch, config, target, *, at=0, after=False, asked=None):
-    """Deploy in this process; raise CutShort at the `at`th transaction."""
-    connect = Deployer.connect.__func__
-
-    def cut(cls, *arguments):
-        deployer = connect(cls, *arguments)
-        provider = deployer.web3.provider
-        provider.make_request = Line(provider.make_request, at, after=after)
-        return deployer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Deployer, "connect", classmethod(cut))
-        settings = load_settings(config, {})
-        return deploy(settings, Secrets(SecretStr(OWNER)), {MARKET: PROTOCOL}, target, asked or Asked(), lambda _: None)
-
-
-@pytest.fixture
-def undisturbed(bare, config, tmp_path, monkeypatch):
-    """What a run that nothing disturbs ends in: the file, and the transactions it took."""
-    snapshot, before = bare.ask("evm_snapshot"), bare.transactions()
-    run_deploy(monkeypatch, config, tmp_path / "undisturbed.json")
-    took = bare.transactions() - before
-    assert bare.ask("evm_revert", snapshot)
-    return (tmp_path / "undisturbed.json").read_text(), took
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before sending", "after sending"])
-def test_deploy__cut_short_at_every_transaction__ends_the_same_with_no_step_twice(
-    bare, config, target, monkeypatch, undisturbed, after
-):
-    text, took = undisturbed
-    assert took > 12
-    start = bare.transactions()
-    for at in range(1, took + 1):
-        snapshot = bare.ask("evm_snapshot")
-        with pytest.raises(CutShort):
-            run_deploy(monkeypatch, config, target, at=at, after=after)
-        assert not target.exists()
-        run_deploy(monkeypatch, config, target)
-        assert target.read_text() == text
-        assert bare.transactions() - start == took
-        assert bare.ask("evm_revert", snapshot)
-        target.unlink()
-
-
-def test_deploy__cut_short_again_and_again__ends_the_same_with_no_step_twice(
-    bare, config, target, monkeypatch, undisturbed
-):
-    text, took = undisturbed
-    start, cuts = bare.transactions(), 0
-    while True:
-        try:
-            run_deploy(monkeypatch, config, target, at=1, after=cuts % 3 > 0)
-        except CutShort:
-            cuts += 1
-        else:
-            break
-    assert cuts > took
-    assert target.read_text() == text
-    assert bare.transactions() - start == took
-
-
-def test_deploy__signed_but_still_in_the_pool__is_replaced_under_its_own_nonce(
-    bare, config, target, monkeypatch, undisturbed
-):
-    _, took = undisturbed
-    start = bare.transactions()
-    bare.ask("evm_setAutomine", False)
-    with pytest.raises(CutShort):
-        run_deploy(monkeypatch, config, target, at=1, after=True)
-    with pytest.raises(CutShort):
-        run_deploy(monkeypatch, config, target, at=1, after=True)
-    assert (bare.transactions(), int(bare.ask("txpool_status")["pending"], 16)) == (start, 1)
-    bare.ask("evm_setAutomine", True)
-    bare.ask("evm_mine")
-    run_deploy(monkeypatch, config, target)
-    assert bare.transactions() - start == took
-
-
-def test_deploy__nonce_was_taken_by_another_transaction__makes_the_step_under_a_new_one(
-    bare, config, target, monkeypatch
-):
-    with pytest.raises(CutShort):
-        run_deploy(monkeypatch, config, target, at=3)
-    bare.send_as(bare.deployer.address, ADDRESSES[3], "0x")
-    run_deploy(monkeypatch, config, target)
-    assert trial_of(bare, load_deployment(target))["market"].functions.price().call()[0] == 1_000 * 10**8
-
-
-def test_deploy__cut_short_after_the_file_was_written__removes_the_notes_and_sends_nothing(
-    bare, config, target, monkeypatch, undisturbed
-):
-    def cut(_):
-        raise CutShort
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "end", cut)
-        with pytest.raises(CutShort):
-            run_deploy(monkeypatch, config, target)
-    before = bare.transactions()
-    run_deploy(monkeypatch, config, target)
-    assert bare.transactions() == before
-    assert target.read_text() == undisturbed[0]
-    assert [path.name for path in target.parent.glob("deployment.json*")] == ["deployment.json"]
-
-
-def test_deploy__taken_up_with_other_arguments__is_refused_and_names_them(bare, config, target, monkeypatch, command):
-    with pytest.raises(CutShort):
-        run_deploy(monkeypatch, config, target, at=4)
-    before = bare.transactions()
-    ended = command("deploy", "-c", config, "--price", 2, key=OWNER)
-    assert ended.code == EXIT_USAGE
-    assert "was begun with --price 1000.0, now it is 2.0" in ended.err
-    assert bare.transactions() == before
-
-
-async def test_deploy__killed_by_a_signal__goes_on_when_started_again(bare, config, target, undisturbed):
-    text, took = undisturbed
-    start = bare.transactions()
-    for at, forwards in ((1, True), (4, False), (2, True), (3, False)):
-        assert await run_until_killed(bare, config, at, forwards=forwards)
-        assert not target.exists()
-    assert not await run_until_killed(bare, config, 0, forwards=True)
-    assert bare.transactions() - start == took
-    assert target.read_text() == text
-
-
-async def run_until_killed(bare, config, at, *, forwards):
-    """Run `keeper deploy` as a process, killed at its `at`th transaction, which reaches the chain or does not.
-
-    Returns whether it was killed; it must have ended well otherwise.
-    """
-    sent, process = 0, None
-
-    async def answer(request):
-        nonlocal sent
-        body = await request.json()
-        sent += body["method"] == "eth_sendRawTransaction"
-        last = body["method"] == "eth_sendRawTransaction" and sent == at
-        if last and not forwards:
-            process.kill()
-        async with ClientSession() as session, session.post(bare.url, json=body) as answered:
-            reply = await answered.json()
-        if last:
-            process.kill()
-        return web.json_response(reply)
-
-    async with http_server(answer) as url:
-        variables = environment(OWNER, KEEPER_RPC_URL=url)
-        process = await start_python("-m", "keeper", "deploy", "-c", str(config), cwd=config.parent, env=variables)
-        _, errors = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode in {0, -9}, errors
-    return process.returncode == -9
-
-
 # What is refused
 
 
@@ -487,7 +304,7 @@ def test_deploy__account_without_money__names_the_step_and_writes_no_file(comman
     bare.ask("anvil_setBalance", bare.deployer.address, "0x0")
     ended = command("deploy", "-c", config, key=OWNER)
     assert ended.code == EXIT_FAILED
-    assert "deploy collateral_token: " in ended.err
+    assert re.fullmatch(r"error: SPX: deploy collateral_token: [A-Z][\w :]+ \(code -\d+\)\n", ended.err), ended.err
     assert not target.exists()
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from eth_account import Account
+from processes import run_keeper
 from trials import (
     CALM,
     LOOSE,
@@ -20,7 +21,6 @@ from trials import (
     keeper_of,
     refusal,
     rows,
-    run_keeper,
     scripted,
 )
 

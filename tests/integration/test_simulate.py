@@ -30,6 +30,7 @@ def proposal_to(values, state, **others):
     fields = {
         "market": MARKET,
         "kind": ProposalKind.TUNE,
+        "policy": state.policy,
         "sequence": state.sequence + 1,
         "state_hash": state.state_hash,
         "block": state.block,

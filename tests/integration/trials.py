@@ -1,20 +1,15 @@
-"""A trial market on a development chain, and keepers of it: in this process and as processes of their own."""
+"""A trial market on a development chain, and keepers of it in this process."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import socket
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+from processes import closed_port
 from pydantic import SecretStr
 
 from chain.anvil import KEYS
@@ -36,7 +31,6 @@ from models.forecaster import DAY, Forecast, Tail
 from models.market import Quote, QuoteKind
 
 MARKET = "SPX"
-ROOT = Path(__file__).resolve().parents[2]
 GENESIS = 1_516_147_200
 """17 January 2018, 00:00 UTC: the recording that warms models up has bars until then."""
 
@@ -227,13 +221,6 @@ def open_book(deployer, market, token):
     return writers[2]
 
 
-def closed_port():
-    """Return a loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _few_bars(folder):
     """Write a recording that ends when the chain begins: enough for a forecast, and loaded at once."""
     days = [f"{GENESIS - ago * DAY},{SPOT},{SPOT + 20},{SPOT - 20},{SPOT},0.15" for ago in range(5, 0, -1)]
@@ -274,7 +261,8 @@ async def keeper_of(trial, folder, script=CALM, *, key=KEYS[1], parts=None, mqtt
     config = write_settings(folder, trial, mqtt_url, extra, **changes)
     parts = parts or Parts(open_forecaster=lambda _: ScriptedForecaster(script))
     secrets = Secrets(SecretStr(key) if key else None)
-    async with open_keeper(load_settings(config, {}), secrets, trial.deployment, {MARKET: trial.protocol}, parts) as it:
+    settings, protocols = load_settings(config, {}), {MARKET: trial.protocol}
+    async with open_keeper(settings, secrets, trial.deployment, protocols, parts, config) as it:
         yield it
 
 
@@ -326,71 +314,6 @@ async def at_head(rpc, trial):
     return await trial.bound(rpc).state(await head(rpc))
 
 
-@contextlib.asynccontextmanager
-async def http_server(answer):
-    """Serve `answer(request)` to every request on loopback; yield the URL, with credentials in it."""
-    application = web.Application()
-    application.router.add_route("*", "/{rest:.*}", answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        port = runner.addresses[0][1]
-        yield f"http://operator:hunter2@127.0.0.1:{port}/v3/apikey-1234?token=hunter3"
-    finally:
-        await runner.cleanup()
-
-
-SECRETS = ("operator", "hunter2", "apikey-1234", "hunter3")
-"""What the URL of `http_server` holds and no error may show."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A command's end."""
-
-    code: int
-    out: str
-    err: str
-
-
-def environment(key=KEYS[1], **more):
-    """Return the environment of a keeper process; no key for None."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("KEEPER_")}
-    return clean | ({"KEEPER_PRIVATE_KEY": key} if key else {}) | more
-
-
-async def start_python(*arguments, cwd, env=None):
-    """Start this Python with arguments, its output in pipes."""
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        cwd=cwd,
-        env={"PYTHONPATH": str(ROOT), **(env or environment())},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-    )
-
-
-async def run_python(*arguments, cwd, env=None, seconds=60):
-    """Run this Python to its end, which must come within the time."""
-    process = await start_python(*arguments, cwd=cwd, env=env)
-    try:
-        out, errors = await asyncio.wait_for(process.communicate(), seconds)
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return Ended(process.returncode, out.decode(), errors.decode())
-
-
-async def run_keeper(*arguments, cwd, env=None, seconds=60):
-    """Run `keeper` with arguments to its end."""
-    return await run_python("-m", "keeper", *arguments, cwd=cwd, env=env, seconds=seconds)
-
-
 async def publish(settings, *readings):
     """Publish readings, retained, with the feeds' own labels."""
     async with publisher(settings.mqtt, settings.feeds) as target:
@@ -402,10 +325,3 @@ def readings(trial, spot=SPOT, vol=VOL):
     """Return a reading of each feed at the chain's time."""
     at = trial.now() * 1000
     return Reading("spx", spot, at), Reading("vix", vol, at)
-
-
-async def until(condition, seconds=30.0):
-    """Wait until an awaitable condition holds; fail when it does not within the time."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import signal
 
-from trials import TIGHT, environment, keeper_of, publish, readings, run_python, scripted, write_settings
+from processes import environment, run_python
+from trials import TIGHT, keeper_of, publish, readings, scripted, write_settings
 
 from chain.rpc import Rpc, Unreachable
 from config.load import load_settings

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from machine_ledger import Line
+    from machine_messages import Call
     from machine_model import Model
     from machine_policies import Policy
 
@@ -86,7 +87,14 @@ class Author:
             function,
             line,
             live,
-            {"market": line.market, "sequence": line.sequence + 1, "state_hash": line.hash(live), "deadline": deadline},
+            {
+                "market": line.market,
+                "policy": line.stored,
+                "sequence": line.sequence + 1,
+                "state_hash": line.hash(live),
+                "deadline": deadline,
+                "backwards": function != "announce" and self.chance(0.3),
+            },
             self.signers(line.policy),
             line.address,
         )
@@ -131,7 +139,12 @@ class Author:
 
     def add_calls(self, draft: Draft) -> None:
         """Sign the calls that bring the proposed values about."""
-        draft.fields["calls_hash"] = hash_calls(self.model.calls(draft.line.policy, draft.live, draft.after()))
+        draft.fields["calls_hash"] = hash_calls(self.calls(draft, draft.after()))
+
+    def calls(self, draft: Draft, after: Values) -> tuple[Call, ...]:
+        """Return the calls that bring some values about, in the order that the message asks for."""
+        calls = self.model.calls(draft.line.policy, draft.live, after)
+        return calls[::-1] if draft.fields["backwards"] else calls
 
     def add_probes(self, draft: Draft) -> None:
         """Name accounts, seldom without a health view, and how many of them the change makes liquidatable at most."""

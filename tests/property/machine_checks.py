@@ -104,6 +104,7 @@ class Observed(RuleBasedStateMachine):
         line, message, old, new = trial.line, trial.message, before[index], self.views[index]
         assert message.state_hash == old.state_hash.to_bytes(32)
         assert message.sequence == old.sequence + 1
+        assert int(message.policy, 16) == old.policy
         assert (message.market, message.deadline >= self.model.now) == (line.market, True)
         if trial.function == "announce":
             assert self.chain.announced_at(line.steward, trial.digest) == self.model.now

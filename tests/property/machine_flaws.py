@@ -139,7 +139,7 @@ def missed(author: Author, draft: Draft) -> None:
 
 def other_calls(author: Author, draft: Draft) -> None:
     """Sign other calls: none, one less, one more, in another order, to someone else, or with another argument."""
-    calls = author.model.calls(draft.line.policy, draft.live, draft.after())
+    calls = author.calls(draft, draft.after())
     if not calls:
         return
     target, data = calls[0]
@@ -155,7 +155,7 @@ def other_values(author: Author, draft: Draft) -> None:
     """Sign the calls of another change."""
     index, after = author.random.randrange(len(draft.live)), list(draft.after())
     after[index] += 1
-    draft.fields["calls_hash"] = hash_calls(author.model.calls(draft.line.policy, draft.live, tuple(after)))
+    draft.fields["calls_hash"] = hash_calls(author.calls(draft, tuple(after)))
 
 
 def harmful(author: Author, draft: Draft) -> None:
@@ -208,6 +208,12 @@ def other_chain(_author: Author, draft: Draft) -> None:
     draft.chain = CHAIN + 1
 
 
+def other_policy(author: Author, draft: Draft) -> None:
+    """Sign for another policy than the one in force, such as the one before."""
+    others = {line.stored for line in author.model.lines} - {draft.line.stored}
+    draft.fields["policy"] = author.random.choice(sorted(others))
+
+
 def other_steward(author: Author, draft: Draft) -> None:
     """Sign for the other steward."""
     draft.address = author.model.stewards[1 - draft.line.steward].address
@@ -231,6 +237,7 @@ def tampered(author: Author, draft: Draft) -> None:
         "model_hash": bytes(32),
         "input_root": bytes(32),
         "probes": (*fields["probes"], (400, 0)),
+        "backwards": not fields["backwards"],
     }
     name = author.random.choice([*changes, *(["market"] if others else [])])
     if name == "market":
@@ -249,6 +256,7 @@ SEALS = (
     empty,
     other_parity,
     other_chain,
+    other_policy,
     other_steward,
     other_kind,
     tampered,

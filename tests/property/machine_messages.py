@@ -16,8 +16,8 @@ Probe = tuple[int, int]
 HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
 DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 FIELDS = (
-    "(bytes32 market,uint256 sequence,bytes32 stateHash,bytes32 changesHash,bytes32 callsHash,"
-    "bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
+    "(bytes32 market,address policy,uint256 sequence,bytes32 stateHash,bytes32 changesHash,"
+    "bytes32 callsHash,bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
 )
 MESSAGE = "(bytes32,uint256,bytes32,uint256[],uint256[],bytes32,bytes32,bytes32,(bytes,int256)[],uint256,uint256)"
 SUBMIT = keccak(text=f"submit(uint256,{MESSAGE},(uint256,uint256)[])")[:4]
@@ -26,6 +26,8 @@ KINDS = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback", "nonsens
 """What is signed for each purpose; there is no such thing as the last."""
 
 ACTIONS = {"apply": 0, "announce": 1, "rollback": 2, "nonsense": 3}
+BACKWARDS = 4
+"""Added where the calls are to be made in reverse order."""
 
 
 def word(number: int) -> bytes:
@@ -64,6 +66,9 @@ class Message:
     market: bytes
     sequence: int
     state_hash: bytes
+    policy: str
+    """Address of the policy in force: signed, and not sent."""
+
     ids: tuple[int, ...]
     values: tuple[int, ...]
     calls_hash: bytes
@@ -72,6 +77,8 @@ class Message:
     deadline: int
     model_hash: bytes = b"\x06" * 32
     input_root: bytes = b"\x07" * 32
+    backwards: bool = False
+    """Whether the calls are to be made in reverse order; who signs does so by signing their hash."""
 
     def encoded(self) -> bytes:
         """ABI encoding: eleven words, then the lists that three of them point to."""
@@ -92,7 +99,7 @@ class Message:
             self.input_root,
             keccak(word(32) + _probes(self.probes)),
         )
-        head = (TYPES[kind], self.market, word(self.sequence), self.state_hash)
+        head = (TYPES[kind], self.market, word(int(self.policy, 16)), word(self.sequence), self.state_hash)
         fields = b"".join((*head, *hashes, word(self.max_liquidatable), word(self.deadline)))
         return keccak(b"\x19\x01" + _domain(steward, chain) + keccak(fields))
 
@@ -131,7 +138,8 @@ class Attempt:
         """Selector and arguments."""
         message = self.message.encoded()
         seals = word(len(self.seals)) + b"".join(seal.words() for seal in self.seals)
-        return SUBMIT + words((ACTIONS[self.function], 96, 96 + len(message))) + message + seals
+        action = ACTIONS[self.function] + BACKWARDS * self.message.backwards
+        return SUBMIT + words((action, 96, 96 + len(message))) + message + seals
 
 
 @lru_cache(maxsize=64)

@@ -118,8 +118,10 @@ class Model:
         require(line.status != RETIRED, "market retired")
         values = self.protocols[policy.protocol].read(policy, self.now)
         check_within(policy, values)
-        require(line.status == INACTIVE or self.live(line) == values, "reads other values")
+        require(line.status != ACTIVE or self.live(line) == values, "reads other values")
         line.put(policy, stored)
+        if line.status == PAUSED and line.current.values != values:
+            line.advance(values, self.now, proven=True)
 
     def activate(self, line: Line) -> None:
         """Start a market. Raises Refused."""
@@ -142,12 +144,12 @@ class Model:
         line.status = RETIRED
 
     def set_paused(self, steward: int, markets: list[bytes], *, paused: bool) -> None:
-        """Stop changes of all these markets, or let them through again, or nothing of it. Raises Refused."""
+        """Stop changes of those of these markets that are active, or let all of them through again. Raises Refused."""
         before, after = (ACTIVE, PAUSED) if paused else (PAUSED, ACTIVE)
         lines = [self.find(steward, market) for market in markets]
-        fitting = all(line is not None and line.status == before for line in lines)
-        require(fitting and len(set(markets)) == len(markets), "market not in that status")
-        for line in lines:
+        fitting = [line for line in lines if line is not None and line.status == before]
+        require(paused or len(fitting) == len(set(markets)) == len(markets), "market not in that status")
+        for line in fitting:
             line.status = after
 
     def calls(self, policy: Policy, before: Values, after: Values) -> tuple[Call, ...]:
@@ -180,7 +182,8 @@ class Model:
     def _submit(self, attempt: Attempt, trial: Trial) -> None:
         """Rules in the steward's order."""
         message, steward = attempt.message, self.stewards[attempt.steward]
-        require(attempt.function != "nonsense", "unknown action")
+        impossible = attempt.function == "nonsense" or (attempt.function == "announce" and message.backwards)
+        require(not impossible, "unknown action")
         restores = attempt.function == "rollback"
         line = self.find(attempt.steward, message.market)
         require(line is not None and line.runs, "market not active")
@@ -188,8 +191,8 @@ class Model:
         require(self.now <= message.deadline, "deadline passed")
         require(message.sequence == line.sequence + 1, "wrong sequence")
         require(len(message.ids) == len(message.values), "lengths differ")
-        trial.digest = message.digest(KINDS[attempt.function], steward.address)
         policy = line.policy
+        trial.digest = replace(message, policy=line.stored).digest(KINDS[attempt.function], steward.address)
         check_seals(policy, trial.digest, attempt.seals)
         trial.line, trial.before = line, trial.protocols[policy.protocol].read(policy, self.now)
         require(line.hash(trial.before) == message.state_hash, "state has changed")
@@ -258,9 +261,11 @@ class Model:
         """Make the calls, read back, probe. Raises Refused."""
         policy = trial.line.policy
         calls = self.calls(policy, trial.before, trial.after)
-        for _, data in calls:
+        calls = calls[::-1] if message.backwards else calls
+        first_ids = policy.first_ids(trial.before, trial.after)
+        for (_, data), first in zip(calls, first_ids[::-1] if message.backwards else first_ids, strict=True):
             for index, number in settings(data):
-                self._set(trial, policy.protocol, index, number)
+                self._set(trial, policy.protocol, index, number, first)
         require(hash_calls(calls) == message.calls_hash, "other calls than signed")
         found = trial.protocols[policy.protocol].read(policy, self.now)
         for index, value in enumerate(found):
@@ -269,10 +274,10 @@ class Model:
         probes = [trial.protocols[policy.protocol].liquidatable(policy, probe) for probe in message.probes]
         require(sum(probes) <= message.max_liquidatable, "too many liquidatable")
 
-    def _set(self, trial: Trial, protocol: int, index: int, number: int) -> None:
-        """Set one number, which may run an errand first."""
+    def _set(self, trial: Trial, protocol: int, index: int, number: int, first: int) -> None:
+        """Set one number, for a call of which `first` is the first parameter; it may run an errand before."""
         before = trial.protocols[protocol]
-        after = before.set(index, number, self.now)
+        after = before.set(index, number, self.now, first)
         if before.errand is not None:
             other = self.judge(before.errand, trial.protocols, trial.busy)
             if other.reason is None:

@@ -146,3 +146,8 @@ class Policy:
         """Calls that turn some values into others."""
         changed = {index for index, value in enumerate(before) if value != after[index]}
         return [setter.calldata(after) for setter in self.setters if setter.written & changed]
+
+    def first_ids(self, before: tuple[int, ...], after: tuple[int, ...]) -> list[int]:
+        """Of each of those calls the lowest parameter that it changes."""
+        changed = {index for index, value in enumerate(before) if value != after[index]}
+        return [min(setter.written & changed) for setter in self.setters if setter.written & changed]

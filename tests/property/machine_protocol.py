@@ -59,17 +59,21 @@ class Protocol:
 
     def read(self, policy: Policy, now: int) -> Values:
         """A policy's parameters. Raises Refused where a getter fails."""
-        if self.mood is Mood.SHORT:
-            require(not policy.alone and max(policy.order) < WHOLE_WORDS, "getter failed")
-        require(self.mood is not Mood.BROKEN, "getter failed")
+        broken = self.mood is Mood.BROKEN
+        for index, place in enumerate(policy.order):
+            short = self.mood is Mood.SHORT and (index in policy.alone or place >= WHOLE_WORDS)
+            require(not (broken or short), f"parameter {index}: getter failed")
         shown = self.shown(now)
         return tuple(shown[place] for place in policy.order)
 
-    def set(self, index: int, number: int, now: int) -> Protocol:
-        """The protocol after one number was set. Raises Refused as the protocol itself does."""
+    def set(self, index: int, number: int, now: int, first: int) -> Protocol:
+        """The protocol after one number was set. Raises Refused as the protocol itself does.
+
+        `first` is the first parameter of those that the steward sets with the same call.
+        """
         if self.mood is Mood.REFUSING:
             raise Refused("target: refused")
-        require(self.mood is not Mood.MUTE, "call failed")
+        require(self.mood is not Mood.MUTE, f"parameter {first}: call failed")
         numbers, after = list(self.numbers), self
         if self.mood is Mood.PRETENDING:
             shown = list(self.pretence if self.pretence_at == now else self.numbers)

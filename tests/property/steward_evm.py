@@ -225,8 +225,9 @@ class World:
     def change(self, *changes: tuple[int, int], state: MarketState | None = None, **fields: Any) -> Proposal:
         """Return a proposal of (id, value) pairs that is right for the present state, except for fields by name."""
         live = state or self.state()
-        right = {"sequence": live.sequence + 1, "state_hash": live.state_hash, "current": live.values}
-        return tune(*changes, **right | {"deadline": self.house.now + 10**6} | fields)
+        bound = {"policy": live.policy, "sequence": live.sequence + 1, "state_hash": live.state_hash}
+        right = bound | {"current": live.values, "deadline": self.house.now + 10**6}
+        return tune(*changes, **right | fields)
 
     def undo(self, state: MarketState | None = None, **fields: Any) -> Proposal:
         """Return the rollback to the last good version, except for fields by name."""
@@ -288,6 +289,7 @@ class World:
         changed = [index for index, value in enumerate(after) if value != proposal.current[index]]
         return Message(
             market=self.market,
+            policy=proposal.policy,
             sequence=proposal.sequence,
             state_hash=proposal.state_hash,
             changes=tuple((change.id, change.value) for change in proposal.changes),

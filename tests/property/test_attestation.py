@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from chain.attestation import MESSAGE, PROBES, SIGNATURES, Message, attach, calls_hash, submitted_for
+from chain.attestation import MESSAGE, PROBES, SIGNATURES, Message, announcing, attach, calls_hash
 from chain.signer import LocalSigner, Signature
 
 KEYS = tuple(f"{number:#066x}" for number in (1, 2, 3))
@@ -23,6 +23,7 @@ FIELDS = [
     {"name": name, "type": kind}
     for name, kind in (
         ("market", "bytes32"),
+        ("policy", "address"),
         ("sequence", "uint256"),
         ("stateHash", "bytes32"),
         ("changesHash", "bytes32"),
@@ -50,6 +51,7 @@ addresses = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex()
 messages = st.builds(
     Message,
     market=st.text(min_size=1, max_size=64),
+    policy=addresses,
     sequence=uints,
     state_hash=hashes,
     changes=st.lists(st.tuples(uints, uints), max_size=16).map(tuple),
@@ -61,6 +63,7 @@ messages = st.builds(
     probes=st.lists(st.tuples(st.binary(max_size=288), st.integers(-(2**255), 2**255 - 1)), max_size=8).map(tuple),
     max_liquidatable=uints,
     deadline=uints,
+    backwards=st.booleans(),
 )
 actions = st.sampled_from(["apply", "announce", "rollback"])
 signatures = st.lists(st.builds(Signature, uints, uints), max_size=16)
@@ -99,6 +102,7 @@ def typed(message: Message, action: str, steward: str, chain_id: int) -> dict:
         },
         "message": {
             "market": keccak(text=message.market),
+            "policy": message.policy,
             "sequence": message.sequence,
             "stateHash": raw(message.state_hash),
             "changesHash": keccak(arrays([index for index, _ in message.changes], [new for _, new in message.changes])),
@@ -129,6 +133,7 @@ def test_attest__digest_of_any_message__is_the_signature_that_a_wallet_gives(mes
 
 CALM = Message(
     market="SPX",
+    policy="0x" + "0c" * 20,
     sequence=4,
     state_hash="0x" + "01" * 32,
     changes=((0, 440), (1, 550)),
@@ -142,6 +147,7 @@ CALM = Message(
 STEWARD = "0x" + "07" * 20
 OTHERS = {
     "market": "NDX",
+    "policy": "0x" + "0d" * 20,
     "sequence": 5,
     "state_hash": "0x" + "09" * 32,
     "changes": ((0, 440), (1, 551)),
@@ -157,7 +163,7 @@ OTHERS = {
 @pytest.mark.parametrize("field", OTHERS)
 def test_digest__any_field_changed__is_another(field):
     changed = replace(CALM, **{field: OTHERS[field]})
-    assert set(OTHERS) == set(Message.__slots__)
+    assert {*OTHERS, "backwards"} == set(Message.__slots__)
     assert changed.digest("apply", STEWARD, 1) != CALM.digest("apply", STEWARD, 1)
 
 
@@ -189,7 +195,14 @@ def test_calls_hash__other_order_or_one_left_out__is_another(message):
 
 
 SELECTOR = keccak(text=f"submit(uint256,{MESSAGE},{SIGNATURES})")[:4]
-CODES = {"apply": 0, "announce": 1, "rollback": 2}
+CODES = {
+    ("apply", False): 0,
+    ("announce", False): 1,
+    ("rollback", False): 2,
+    ("apply", True): 4,
+    ("announce", True): 1,
+    ("rollback", True): 6,
+}
 
 
 @given(messages, actions, signatures)
@@ -207,19 +220,19 @@ def test_attach__any_signatures__is_what_an_encoder_makes_of_message_and_signatu
         message.max_liquidatable,
         message.deadline,
     )
+    code = CODES[action, message.backwards]
     rows = tuple((one.r, one.vs) for one in given_signatures)
     data = raw(attach(message.calldata(action), given_signatures))
     assert data[:4] == SELECTOR
-    assert data[4:] == encode(["uint256", MESSAGE, SIGNATURES], [CODES[action], fields, rows])
-    assert decode(["uint256", MESSAGE, SIGNATURES], data[4:]) == (CODES[action], fields, rows)
+    assert data[4:] == encode(["uint256", MESSAGE, SIGNATURES], [code, fields, rows])
+    assert decode(["uint256", MESSAGE, SIGNATURES], data[4:]) == (code, fields, rows)
 
 
-@given(messages, signatures, actions)
-def test_submitted_for__signed_message__changes_the_purpose_and_nothing_else(message, given_signatures, action):
+@given(messages, signatures)
+def test_announcing__signed_message__changes_the_purpose_and_nothing_else(message, given_signatures):
     data = attach(message.calldata("apply"), given_signatures)
-    other = submitted_for(data, action)
-    assert raw(other) == SELECTOR + CODES[action].to_bytes(32) + raw(data)[36:]
-    assert submitted_for(other, "apply") == data
+    assert announcing(data) == attach(message.calldata("announce"), given_signatures)
+    assert raw(announcing(data)) == SELECTOR + (1).to_bytes(32) + raw(data)[36:]
 
 
 def test_attach__calldata_that_has_signatures__is_refused():

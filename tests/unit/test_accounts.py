@@ -253,7 +253,7 @@ def described(key: str, since: int = 40, floor: int = 0, **changes) -> Account:
 
 @pytest.mark.parametrize(
     ("since", "latest", "rounds"),
-    [(40, 42, (40, 41, 42)), (40, 43, (41, 42, 43)), (42, 42, (42,)), (43, 42, ()), (0, 0, (0,)), (0, 1, (0, 1))],
+    [(40, 42, (40, 41, 42)), (40, 43, (41, 42, 43)), (42, 42, (42,)), (0, 0, (0,)), (0, 1, (0, 1))],
 )
 def test_with_rounds__from_the_accounts_first_to_the_latest__are_the_newest_few(since, latest, rounds):
     account = described("1", since)
@@ -261,6 +261,12 @@ def test_with_rounds__from_the_accounts_first_to_the_latest__are_the_newest_few(
     assert (target, data[10:]) == (CONTRACTS["oracle"], FEED[2:])
     (checked,) = with_rounds(BOUND, [account], [words(latest)])
     assert rounds_of(checked) == checked.rounds == rounds
+
+
+def test_with_rounds__first_after_the_latest__is_a_binding_error_and_not_health():
+    words_said = r"health\.rounds\.first = 43 for account 1: must not be above the latest round, which is 42"
+    with pytest.raises(BindingError, match=words_said):
+        with_rounds(BOUND, [described("1", 43)], [words(42)])
 
 
 def test_with_rounds__first_of_another_type__is_a_binding_error():

@@ -176,6 +176,14 @@ def test_markets__of_the_same_name__are_told(complaint):
     assert "market names must be unique, got ['SPX', 'SPX']" in complaint(text=again)
 
 
+@pytest.mark.parametrize(("tick", "deadline"), [(600, 600), (601, 600), (60, 60), (60, 59)])
+def test_deadline__no_longer_than_a_tick__names_both_keys_and_values(complaint, tick, deadline):
+    message = complaint(
+        ("tick_seconds = 60", f"tick_seconds = {tick}"), ("deadline_seconds = 600", f"deadline_seconds = {deadline}")
+    )
+    assert f"propose.deadline_seconds = {deadline} must exceed keeper.tick_seconds = {tick}" in message
+
+
 def test_markets__none__are_told(complaint):
     message = complaint(text="markets = []\n" + DEFAULT[: DEFAULT.index("[[markets]]")])
     assert message.startswith("keeper.toml:1: markets = (list): list should have at least 1 item")

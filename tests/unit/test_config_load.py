@@ -64,6 +64,11 @@ def test_load_settings__file_as_shipped__is_valid_and_frozen():
         settings.keeper.tick_seconds = 1
 
 
+def test_load_settings__deadline_a_second_longer_than_a_tick__is_enough(write):
+    settings = load_settings(write(changed("tick_seconds = 60", "tick_seconds = 599")), {})
+    assert settings.keeper.tick_seconds + 1 == settings.propose.deadline_seconds
+
+
 def test_load_settings__every_value_in_the_file_as_shipped__is_what_the_schema_defaults_to():
     shipped = load_settings(DEFAULT_SETTINGS, {})
     bare = Settings(feeds=shipped.feeds, markets=shipped.markets)

@@ -4,6 +4,7 @@ import json
 import tomllib
 
 import pytest
+from bindings import RICH, loaded, replaced
 
 from config.deployment import (
     MAX_SECONDS,
@@ -235,6 +236,41 @@ def test_load_policies__limits_that_contradict_each_other__names_file_and_line(t
         load_policies(binding, path)
     assert f"policies.toml:{line}: limits.shocked_vol" in str(caught.value)
     assert "drift_budget must hold one whole step (2000 at the minimum), got 12" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "limit"),
+    [("uint16", 2**16 - 1), ("int24", 2**23 - 1), ("uint120", 2**120 - 1)],
+)
+def test_load_policies__corridor_past_the_type_of_the_setters_argument__names_file_line_value_and_rule(
+    tmp_path, argument, limit
+):
+    text = (PACKAGE / "protocols" / "options_market.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("uint256[6]", f"{argument}[6]"))
+    binding = load_protocol("mine.toml", tmp_path / "keeper.toml")
+    shipped = (PACKAGE / "policies" / "options_market.toml").read_text()
+    line = shipped[: shipped.index("maximum = 25_000")].count("\n") + 1
+    path = tmp_path / "policies.toml"
+    path.write_text(shipped.replace("maximum = 25_000", f"maximum = {limit}"))
+    assert load_policies(binding, path).limits["shocked_vol"].maximum == limit
+    path.write_text(shipped.replace("maximum = 25_000", f"maximum = {limit + 1}"))
+    with pytest.raises(ConfigError) as caught:
+        load_policies(binding, path)
+    rule = f"does not fit {argument}, its argument of set_parameters({argument}[6]) (binding options_market)"
+    assert str(caught.value) == f"{path}:{line}: limits.shocked_vol.maximum = {limit + 1}: {rule}"
+
+
+def test_load_policies__corridor_of_one_argument_of_many__is_held_against_that_one_alone(tmp_path):
+    binding = loaded(RICH, tmp_path)
+    limits = "maximum = 70_000\nminimum = 1\nmax_step_up = 1\nmax_step_down = 1\ncooldown_seconds = 0\n"
+    path = tmp_path / "policies.toml"
+    path.write_text("probation_seconds = 5\n" + "".join(f"[limits.{one.name}]\n{limits}" for one in binding.parameters))
+    assert set(load_policies(binding, path).limits) == {"ray", "wad", "count", "days"}
+    narrow = replaced(RICH, ('set_one(uint256,uint256)"\nargs = [1', 'set_one(uint8,uint16)"\nargs = [1'))
+    with pytest.raises(ConfigError) as caught:
+        load_policies(loaded(narrow, tmp_path), path)
+    (told,) = str(caught.value).split("\n")
+    assert "limits.days.maximum = 70000: does not fit uint16, its argument of set_one(uint8,uint16)" in told
 
 
 def test_load_policies__window_that_is_no_whole_minutes__names_file_line_and_rule(tmp_path):

@@ -52,6 +52,7 @@ BLOCK = BlockStamp(7, "0x" + "ab" * 32, 1_700_000_000)
 PROPOSAL = Proposal(
     market="eth",
     kind=ProposalKind.TUNE,
+    policy="0x" + "0f" * 20,
     sequence=3,
     state_hash="0x" + "01" * 32,
     block=BLOCK,

@@ -21,20 +21,17 @@ from builders import (
 
 from chain.steward import StewardEvent
 from keeper.journal import Journal
-from keeper.memory import PASSING, Memory, pending_change
+from keeper.memory import Memory
 from keeper.messages import (
     Announced,
     Approved,
     BarClosed,
     Baseline,
-    Failed,
     Incident,
     IncidentKind,
     Lifecycle,
     NoChange,
     QuoteConfirmed,
-    Reason,
-    Rejected,
     Undone,
     digest,
 )
@@ -328,65 +325,3 @@ async def test_restore__several_changes__recalls_the_promise_of_the_newest(tmp_p
     await journal.close()
     assert memory.promise == Promise(5, second.values, second.values)
     assert memory.once_applied == {CALM_VALUES, NEW_VALUES, second.values}
-
-
-# The announced change
-
-TOLD = Announced(MARKET, PROPOSAL.digest, "0x" + "ae" * 32, NOW + 3_600, "0xa0", BLOCK, 66_000)
-LASTING = [Rejected(MARKET, reason, "", BLOCK, PROPOSAL) for reason in sorted(PASSING)]
-ENDING = [Rejected(MARKET, reason, "", BLOCK, PROPOSAL) for reason in sorted(set(Reason) - PASSING)]
-
-
-async def pending(tmp_path, *messages, market=MARKET):
-    """Return what is announced and not yet made when these messages are in the journal."""
-    journal = await Journal.open(f"sqlite:///{tmp_path}/keeper.db", lambda: NOW * 1000)
-    for message in messages:
-        await journal.append(message)
-    found = await pending_change(journal, market)
-    await journal.close()
-    return found
-
-
-async def test_pending_change__announced__is_the_change_as_it_was_approved(tmp_path):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD) == (APPROVED, TOLD)
-
-
-async def test_pending_change__never_announced__is_none(tmp_path):
-    assert await pending(tmp_path, PROPOSAL, APPROVED) is None
-
-
-async def test_pending_change__of_another_market__is_none(tmp_path):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, market="ETH") is None
-
-
-@pytest.mark.parametrize(
-    "end",
-    [applied(PROPOSAL), Failed(MARKET, PROPOSAL.digest, "0xfeed", "reverted"), *ENDING],
-    ids=lambda end: getattr(end, "reason", type(end).__name__),
-)
-async def test_pending_change__made_failed_or_given_up__is_none(tmp_path, end):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, end) is None
-
-
-@pytest.mark.parametrize("refused", LASTING, ids=lambda refused: refused.reason)
-async def test_pending_change__refused_for_a_reason_that_passes__stands(tmp_path, refused):
-    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, refused) == (APPROVED, TOLD)
-
-
-async def test_pending_change__refusal_before_any_proposal__leaves_it_standing(tmp_path):
-    stale = Rejected(MARKET, Reason.STALE_FEED, "", BLOCK)
-    assert await pending(tmp_path, PROPOSAL, APPROVED, TOLD, stale, IDLE) == (APPROVED, TOLD)
-
-
-async def test_pending_change__another_announced_since__is_the_newest(tmp_path):
-    second = tune((5, 520))
-    newest = replace(TOLD, digest=second.digest, tx_hash="0xa1")
-    judged = Approved(second, preflight(second))
-    life = (PROPOSAL, APPROVED, TOLD, ENDING[0], second, judged, newest)
-    assert await pending(tmp_path, *life) == (judged, newest)
-
-
-async def test_pending_change__approved_again_when_it_was_due__is_still_the_one_that_was_announced(tmp_path):
-    later = Approved(PROPOSAL, replace(APPROVED.preflight, gas=1))
-    life = (PROPOSAL, APPROVED, TOLD, later, LASTING[0])
-    assert await pending(tmp_path, *life) == (APPROVED, TOLD)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chain.progress import Attempt, Progress, write_whole
+from chain.progress import Attempt, Progress, held_alone, write_whole
 from config.errors import ConfigError
 
 GENESIS = "0x" + "11" * 32
@@ -70,10 +70,52 @@ def test_progress__of_another_deployment__is_refused_and_says_how_to_begin_anew(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"genesis": 1, "inputs": {}, "attempts": {}}'])
-def test_progress__damaged_file__is_refused_with_its_name(path, text):
+def test_progress__damaged_file__is_refused_with_its_name_and_what_to_do(path, text):
     path.write_text(text)
-    with pytest.raises(ConfigError, match="progress"):
+    with pytest.raises(ConfigError) as caught:
         Progress.open(path, GENESIS, INPUTS)
+    *found, remedy = str(caught.value).split("\n")
+    assert found
+    assert all(line.startswith(f"{path}: ") for line in found)
+    assert remedy.startswith(f"{path}: the notes of an unfinished deployment are damaged: remove it to begin afresh")
+    assert "what was already put up stays on the chain" in remedy
+
+
+def test_progress__cut_off_in_the_middle__is_refused(path):
+    Progress.open(path, GENESIS, INPUTS).note("one", ATTEMPT)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ConfigError, match="damaged"):
+        Progress.open(path, GENESIS, INPUTS)
+
+
+def test_held_alone__taken_twice__refuses_the_second_until_the_first_ends(path):
+    with held_alone(path):
+        with pytest.raises(ConfigError, match=r"progress: another `keeper deploy` is at it .*progress\.lock is locked"):
+            held_alone(path).__enter__()
+        assert [one.name for one in path.parent.iterdir()] == ["deployment.json.progress.lock"]
+    assert list(path.parent.iterdir()) == []
+    with held_alone(path):
+        pass
+
+
+def test_held_alone__a_fault_inside__gives_it_back(path):
+    with pytest.raises(ZeroDivisionError), held_alone(path):
+        raise ZeroDivisionError
+    with held_alone(path):
+        pass
+
+
+def test_held_alone__file_of_a_killed_run_left_behind__is_taken(path):
+    path.with_name(path.name + ".lock").touch()
+    with held_alone(path):
+        pass
+    assert list(path.parent.iterdir()) == []
+
+
+def test_held_alone__lock_cannot_be_made__names_it(path):
+    path.with_name(path.name + ".lock").mkdir()
+    with pytest.raises(ConfigError, match=r"progress\.lock: cannot be locked: Is a directory"):
+        held_alone(path).__enter__()
 
 
 def test_write_whole__folder_missing__leaves_nothing(tmp_path):

@@ -167,6 +167,16 @@ def many_words() -> Bytes[2048]:
     return concat(convert(self.knobs[0], bytes32), abi_encode(empty(uint256[63])))
 
 
+@external
+def turn_at_length(index: uint256, to: uint256) -> uint256[64]:
+    """
+    @notice Turn one knob, and say more about it than anyone wants to hear.
+    """
+    self._check()
+    self._turn(index, to)
+    return empty(uint256[64])
+
+
 @internal
 def _check():
     if self.owner != empty(address):

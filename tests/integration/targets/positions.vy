@@ -25,6 +25,7 @@ ended: public(bytes32)
 _positions: HashMap[uint256, Position]
 _limits: HashMap[uint256, int256]
 _values: uint256[3]
+_widest: uint256  # most that the last value may exceed the second; 0 = any
 
 
 @deploy
@@ -37,6 +38,13 @@ def __init__(values: uint256[3]):
 def set_value(board: uint256, index: uint256, new_value: uint256):
     assert board == 7, "positions: other board"
     self._values[index] = new_value
+    if self._widest != 0:
+        assert self._values[2] - self._values[1] <= self._widest, "positions: too wide"
+
+
+@external
+def keep_within(widest: uint256):
+    self._widest = widest
 
 
 @external

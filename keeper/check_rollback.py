@@ -1,0 +1,50 @@
+"""Tell where a rollback under the policy in force would do other than an operator expects of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keeper.findings import Finding, noted, passed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chain.policy import Policy
+    from config.protocol import Protocol
+    from keeper.ground import Source
+
+
+def check_rollback(market: str, source: Source, policy: Policy) -> Iterator[Finding]:
+    """Yield what is found: nothing here keeps a market from working, so nothing fails."""
+    yield _one_step(market, source.binding, policy)
+    yield from _mixed_groups(market, source, policy)
+
+
+def _one_step(market: str, binding: Protocol, policy: Policy) -> Finding:
+    """A rollback restores the newest version that outlived its probation: what came after it is undone together."""
+    names = [parameter.name for parameter in binding.parameters]
+    cooldown, name = min((limits.cooldown, name) for limits, name in zip(policy.parameters, names, strict=True))
+    check, values = "a rollback undoes one step", f"probation is {policy.probation} s, cooldown of {name} {cooldown} s"
+    if policy.probation > cooldown:
+        return noted(
+            market, check, f"{values}: several changes may follow before one is proven, and are undone at once"
+        )
+    return passed(market, check, f"{values}, the shortest")
+
+
+def _mixed_groups(market: str, source: Source, policy: Policy) -> Iterator[Finding]:
+    for group in dict.fromkeys(limits.coupled for limits in policy.parameters if limits.coupled):
+        members = [
+            (index, parameter.name, policy.parameters[index].reversible)
+            for index, parameter in enumerate(source.binding.parameters)
+            if group >> index & 1
+        ]
+        lasting = [(index, name) for index, name, reversible in members if not reversible]
+        others = [name for _, name, reversible in members if reversible]
+        if lasting and others:
+            names = ", ".join(name for _, name in lasting)
+            detail = (
+                f"{names} cannot be set back, {', '.join(others)} could: once the former changed none is rolled back"
+            )
+            where = source.where(("parameters", lasting[0][0], "reversible"))
+            yield noted(market, "a group is rolled back as a whole", detail, where)

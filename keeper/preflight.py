@@ -1,0 +1,78 @@
+"""Show what a proposal would do to a copy of the chain, as the very message that is signed if it is approved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from chain.market import SimulationReverted
+from keeper import limits
+from keeper.messages import Preflight
+from keeper.probes import probes
+from keeper.submit import action_of, message_of
+
+if TYPE_CHECKING:
+    from chain.attestation import Message
+    from chain.market import Market
+    from config.schema import GuardSettings
+    from keeper.messages import Proposal
+    from models.market import MarketState
+
+PROBED = "too many liquidatable"
+"""What the steward says when more of the named accounts are liquidatable than the message allows."""
+
+
+async def preflight_of(
+    proposal: Proposal, market: Market, state: MarketState, rules: GuardSettings, sender: str, *, announce: bool
+) -> Preflight:
+    """Return what the proposal would do, `announce`d first or at once; `sender` is the address it would come from.
+
+    A protocol that keeps an order between its parameters may refuse the calls one way round and take them the other.
+    """
+    named = probes(market.protocol, state.accounts, rules.probed_accounts)
+    message = message_of(proposal, market, named, rules.max_newly_liquidatable)
+    notice = limits.notice(proposal.changes, state) if announce else 0
+    forwards = await _shown(message, proposal, market, state, sender, notice)
+    if forwards.error is None or len(message.calls) == 1 or not _refused_by_protocol(forwards.error):
+        return forwards
+    turned = replace(message, calls=message.calls[::-1], backwards=True)
+    backwards = await _shown(turned, proposal, market, state, sender, notice)
+    return forwards if backwards.error is not None else backwards
+
+
+async def simulate(preflight: Preflight, market: Market, state: MarketState, sender: str, notice: int = 0) -> Preflight:
+    """Return the preflight as a copy of the chain shows it at the state's block, after `notice` seconds of notice."""
+    try:
+        shown = await market.simulate(preflight.calldata, sender, state, notice=notice)
+    except SimulationReverted as error:
+        return replace(preflight, block=state.block, error=str(error))
+    already = {account.address for account in state.accounts if account.liquidatable}
+    return replace(
+        preflight,
+        block=state.block,
+        gas=shown.gas,
+        values=shown.values,
+        newly_liquidatable=tuple(sorted(shown.liquidatable - already)),
+    )
+
+
+async def _shown(
+    message: Message, proposal: Proposal, market: Market, state: MarketState, sender: str, notice: int
+) -> Preflight:
+    """Return what one message would do."""
+    action = action_of(proposal)
+    attestation = message.digest(action, market.steward, market.chain_id)
+    unseen = Preflight(state.block, message.calldata(action), attestation, 0, (), ())
+    preflight = await simulate(unseen, market, state, sender, notice)
+    if preflight.error is not None and PROBED in preflight.error:
+        # The steward itself stops at the accounts it was told to probe: say which they are.
+        unprobed = replace(message, probes=()).calldata(action)
+        shown = await simulate(replace(unseen, calldata=unprobed), market, state, sender, notice)
+        if shown.newly_liquidatable:
+            return replace(shown, calldata=unseen.calldata)
+    return preflight
+
+
+def _refused_by_protocol(reason: str) -> bool:
+    """Say whether the protocol refused a call, and not a rule of the steward's the change."""
+    return not reason.startswith("risk_steward: ") or reason.endswith("call failed")

@@ -1,0 +1,115 @@
+"""Change a line of a binding that fits, and see that the check names the difference and the line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from checks import BINDING, POLICIES, line_of
+from setups import settings_file
+
+from chain.anvil import KEYS
+from keeper.findings import Finding, Verdict
+from keeper.terminal import EXIT_USAGE
+from keeper.trial import write_deployment
+
+pytestmark = pytest.mark.integration
+pytest_plugins = ["chains", "bare_chains", "check_chains"]
+
+# Binding against contracts
+
+
+def test_examine__setter_that_does_not_exist__names_file_and_line(checked):
+    report = checked(("set_parameters(uint256[6])", "set_all_parameters(uint256[6])"))
+    failure = next(one for one in report.failures if one.check == "the functions exist")
+    assert failure.detail == "market has no set_all_parameters(uint256[6])"
+    assert failure.where == f"binding.toml:{line_of(BINDING, '[[setters]]')}"
+
+
+def test_examine__getter_that_does_not_exist__is_named_with_its_parameter(checked):
+    report = checked(
+        ('getter = { function = "parameters()", word = 2', 'getter = { function = "parameter()", word = 2')
+    )
+    found = {failure.check: failure for failure in report.failures}
+    line = f"binding.toml:{line_of(BINDING, 'word = 2')}"
+    assert found["the functions exist"].where == found["the views answer"].where == line
+    assert "shocked_vol.getter: parameter() is refused" in found["the views answer"].detail
+
+
+def test_examine__word_past_the_answer__is_named_with_its_line(checked):
+    report = checked(
+        ('getter = { function = "parameters()", word = 5', 'getter = { function = "parameters()", word = 6')
+    )
+    failure = next(one for one in report.failures if one.check == "the views answer")
+    assert "liquidation_penalty" in failure.detail
+    assert failure.where == f"binding.toml:{line_of(BINDING, 'word = 5')}"
+
+
+def test_examine__limits_of_the_protocol__are_read_and_shown(checked):
+    report = checked(("[price]", '[[limits]]\nname = "ramp"\nfunction = "ramp_duration()"\n\n[price]'))
+    shown = next(one for one in report.findings if one.check == "limit ramp")
+    assert (shown.verdict, shown.detail) == (Verdict.OK, str(POLICIES.ramp_seconds))
+
+
+# At the start
+
+
+def test_once__binding_does_not_fit__says_the_same_as_check_with_file_and_line(command, deployed, bare, tmp_path):
+    write_deployment(tmp_path / "deployment.json", deployed)
+    text = BINDING.replace("liquidatable_after_ramp", "liquidatable").replace("end_auction(address)", "end(address)")
+    (tmp_path / "mine.toml").write_text(text)
+    config = settings_file(tmp_path, bare.url, "mine.toml")
+    document = json.loads(command("check", "-c", config, "--json", key=KEYS[1]).out)
+    told = [Finding(**finding).sentence() for finding in document["findings"] if finding["verdict"] == "failed"]
+    ended = command("once", "-c", config, key=KEYS[1])
+    assert ended.code == EXIT_USAGE
+    assert ended.err.splitlines() == [f"error: {told[0]}", *told[1:]]
+    for table in ("[health]", "[end_auction]"):
+        assert any(sentence.startswith(f"{tmp_path / 'mine.toml'}:{line_of(text, table)}: SPX: ") for sentence in told)
+
+
+# Binding against the stored policy
+
+
+def test_examine__words_of_two_parameters_exchanged__both_differ_from_the_policy(checked):
+    getter = 'getter = {{ function = "parameters()", word = {} }}'
+    report = checked(*((getter.format(old), getter.format(new)) for old, new in ((5, 9), (4, 5), (9, 4))))
+    found = [one for one in report.failures if one.check == "the stored policy is the binding's"]
+    names = ("liquidation_threshold", "liquidation_penalty")
+    assert [one.detail.split(" is read from ")[0] for one in found] == list(names)
+    assert [one.where for one in found] == [f"binding.toml:{line_of(BINDING, getter.format(word))}" for word in (4, 5)]
+
+
+BINDING_DIFFERS = {
+    "group": ('group = "liquidation"', 'group = "shocks"', "group is stored as"),
+    "tightening": (
+        'tightening = "up"\ngetter = { function = "parameters()", word = 5',
+        'tightening = "down"\ngetter = { function = "parameters()", word = 5',
+        "liquidation_penalty: tightening is stored as up, not down",
+    ),
+    "reversible": (
+        'unit = "bps"',
+        'unit = "bps"\nreversible = false',
+        "spot_shock_up: reversible is stored as True, not False",
+    ),
+    "invariant": (
+        "liquidation_threshold <= maintenance_factor",
+        "liquidation_threshold * 2 <= maintenance_factor",
+        "does not hold",
+    ),
+    "health": ("liquidatable_after_ramp(address)", "health(address)", "health is probed by"),
+    "setter": ("set_parameters(uint256[6])", "set_all(uint256[6])", "which the binding does not"),
+    "arguments": (
+        '[[\n  "$spot_shock_up",\n  "$spot_shock_down"',
+        '[[\n  "$spot_shock_down",\n  "$spot_shock_up"',
+        "($1, $0, $2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BINDING_DIFFERS)
+def test_examine__binding_is_not_the_policys__names_the_difference_and_the_line(checked, case):
+    old, new, words = BINDING_DIFFERS[case]
+    found = [one for one in checked((old, new)).failures if one.check == "the stored policy is the binding's"]
+    assert any(words in one.detail for one in found), found
+    assert all(one.where.startswith("binding.toml:") for one in found)
