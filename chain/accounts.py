@@ -11,6 +11,7 @@ from chain.protocol import BindingError, account_key, log_fields, word
 from chain.rpc import Refused, RpcError, read, stamp
 from chain.steward import revert_reason
 from config.accounts import ACCOUNT, MARGINS, named
+from config.errors import ConfigError
 from config.templates import from_abi
 from models.market import Account
 
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
     from chain.rpc import Call, Rpc
     from config.abi import Named
     from config.accounts import LoggedEvent
+    from config.deployment import MarketContracts
+    from config.protocol import Protocol
     from config.templates import Scalar
     from models.market import BlockStamp
 
 CHUNK = 5_000
 """Blocks asked for in one eth_getLogs: public endpoints refuse more."""
+
+BATCH = 20
+"""Such requests sent as one."""
+
+SETTLED_BLOCKS = 64
+"""How far below the head logs no longer change: two epochs, the depth at which Ethereum calls a block final."""
 
 MAX_ACCOUNTS = 100_000
 """More than this is taken for a wrong answer rather than read."""
@@ -34,19 +43,38 @@ OWN = {*MARGINS, "liquidatable"}
 """Named values that are fields of an account themselves."""
 
 
+KeptLogs = dict[int, list[dict[str, Any]]]
+"""Logs that no longer change, by the first of the `CHUNK` blocks they are of: a protocol's past is read once."""
+
+
 class AccountUnreadable(RpcError):
     """A view of one account is refused: whether it is healthy cannot be known. The message names both."""
 
 
-async def read_accounts(bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int) -> tuple[Account, ...]:
+def accounts_since(name: str, market: MarketContracts, binding: Protocol) -> int:
+    """Return the first block in which a market's accounts may have been logged, 0 where its binding reads no logs.
+
+    Raises ConfigError where that is not recorded: from a later block on, older accounts would go unseen.
+    """
+    if binding.accounts.events is None:
+        return 0
+    if market.since_block is None:
+        rule = "missing: give the block in which the contract that logs the accounts was created, or deploy anew"
+        raise ConfigError(f"the deployment file: markets.{name}.since_block: {rule}")
+    return market.since_block
+
+
+async def read_accounts(
+    bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int, kept: KeptLogs | None = None
+) -> tuple[Account, ...]:
     """Return all open accounts at `block`, in the protocol's order, with health and named values.
 
     One round trip finds them (two where they must be counted first), one more is made for each lookup, for oracle
-    rounds and for health. Events are read from `since_block` on. Raises BindingError when the answers are not what the
-    binding says, AccountUnreadable when a view of an account reverts, and RpcError when the block is no longer
-    canonical.
+    rounds and for health. Events are read from `since_block` on, except those `kept` from an earlier read. Raises
+    BindingError when the answers are not what the binding says, AccountUnreadable when a view of an account reverts,
+    and RpcError when the block is no longer canonical.
     """
-    accounts = await find_accounts(bound, rpc, block, since_block)
+    accounts = await find_accounts(bound, rpc, block, since_block, kept)
     for index in range(len(bound.binding.accounts.lookups)):
         view = f"accounts.lookups.{index}: {bound.binding.accounts.lookups[index].function}"
         names = [f"{view} of account {account.address}" for account in accounts]
@@ -95,11 +123,14 @@ def rounds_of(account: Account) -> tuple[int | None, ...]:
     return (None,) if account.rounds is None else account.rounds
 
 
-async def find_accounts(bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int) -> tuple[Account, ...]:
+async def find_accounts(
+    bound: BoundProtocol, rpc: Rpc, block: BlockStamp, since_block: int, kept: KeptLogs | None = None
+) -> tuple[Account, ...]:
     """Return the accounts as far as they are known before any lookup. Raises BindingError and RpcError."""
     accounts = bound.binding.accounts
     if accounts.events is not None:
-        return logged_accounts(bound, accounts.events, await _logs(bound, accounts.events, rpc, block, since_block))
+        logs = await _logs(bound.log_filter(accounts.events), rpc, block, since_block, {} if kept is None else kept)
+        return logged_accounts(bound, accounts.events, logs)
     getter = accounts.view.count if accounts.view is not None else accounts.ids.end  # type: ignore[union-attr]
     end = word((await read(rpc, [bound.call(getter)], block))[0], getter.word, "accounts")
     if accounts.ids is not None:
@@ -238,16 +269,22 @@ def _health_name(bound: BoundProtocol, account: Account, round_id: int | None) -
 
 
 async def _logs(
-    bound: BoundProtocol, logged: LoggedEvent, rpc: Rpc, block: BlockStamp, since_block: int
+    where: dict[str, Any], rpc: Rpc, block: BlockStamp, since_block: int, kept: KeptLogs
 ) -> list[dict[str, Any]]:
     """Return an event's logs up to `block`. Raises RpcError when another block stands at its height by now."""
-    spans = [(first, min(first + CHUNK - 1, block.number)) for first in range(since_block, block.number + 1, CHUNK)]
-    where = bound.log_filter(logged)
-    asked = [("eth_getLogs", ({**where, "fromBlock": hex(first), "toBlock": hex(last)},)) for first, last in spans]
-    *found, head = await rpc.batch([*asked, ("eth_getBlockByNumber", (hex(block.number), False))])
-    if stamp(head) != block:
+    begins = range(since_block, block.number + 1, CHUNK)
+    asked: list[tuple[str, tuple[Any, ...]]] = [
+        ("eth_getLogs", ({**where, "fromBlock": hex(first), "toBlock": hex(min(first + CHUNK - 1, block.number))},))
+        for first in begins
+        if first not in kept
+    ]
+    asked.append(("eth_getBlockByNumber", (hex(block.number), False)))
+    answers = [answer for at in range(0, len(asked), BATCH) for answer in await rpc.batch(asked[at : at + BATCH])]
+    if stamp(answers.pop()) != block:
         raise RpcError(f"block {block.number} is no longer canonical")
-    return [log for logs in found for log in logs]
+    found = dict(zip((first for first in begins if first not in kept), answers, strict=True))
+    kept.update({first: found[first] for first in found if first + CHUNK <= block.number - SETTLED_BLOCKS})
+    return [log for first in begins for log in (kept.get(first) or found.get(first, []))]
 
 
 def _says_itself(bound: BoundProtocol) -> bool:

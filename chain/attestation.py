@@ -121,6 +121,11 @@ def attach(calldata: str, signatures: Sequence[Signature]) -> str:
     return calldata[: -2 * WORD] + b"".join(number.to_bytes(WORD) for number in (len(signatures), *words)).hex()
 
 
+def is_backwards(calldata: str) -> bool:
+    """Say whether calldata of a change or rollback makes its calls in reverse order."""
+    return int(calldata[10 : 10 + 2 * WORD], 16) >= BACKWARDS
+
+
 def announcing(calldata: str) -> str:
     """Return the calldata that announces what the given one applies: the rest of it is the same."""
     return calldata[:10] + CODES["announce"].to_bytes(WORD).hex() + calldata[10 + 2 * WORD :]

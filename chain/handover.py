@@ -1,4 +1,4 @@
-"""Find out, without sending anything, whether a protocol takes its settings from an account, and how it would."""
+"""Find out from whom a contract takes its settings, and by which call that passes to another account."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from eth_utils.address import to_checksum_address
 
 from chain.rpc import Refused
 from chain.runtime import has_function, resolve
-from chain.steward import revert_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from chain.rpc import Call, Rpc
+    from chain.rpc import Rpc
     from models.market import BlockStamp
 
 HAND_OVER = (
@@ -30,6 +27,9 @@ HAND_OVER = (
 
 ACCEPT = ("acceptOwnership()", "accept_ownership()")
 """What the new owner has to call where ownership passes in two steps."""
+
+SETTERS = ("parameter_setter()", "owner()")
+"""Views that tell from whom protocols take their settings, the narrowest right first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +56,10 @@ class Handover:
         return f"{who} calls {name}({self.receiver}) on {self.target}: data {self.calldata}{then}"
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A contract that does not take settings from who should make them, and why in its own words."""
-
-    target: str
-    reason: str
-    handover: Handover | None
-
-    @property
-    def remedy(self) -> str:
-        """Say how it is handed over."""
-        if self.handover is None:
-            return f"make that account the one from whom {self.target} takes settings; it has none of the usual calls"
-        return self.handover.sentence()
-
-
-async def rehearse(rpc: Rpc, sender: str, calls: Sequence[Call], block: BlockStamp) -> str | None:
-    """Make calls from `sender` on a copy of the chain, one after the other; return why one was refused, or None.
-
-    Raises Refused when the endpoint does not serve eth_simulateV1.
-    """
-    asked = [{"from": sender, "to": target, "data": data} for target, data in calls]
-    answer = await rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": asked}]}, hex(block.number))
-    for call in answer[0]["calls"]:
-        if call["status"] != "0x1":
-            failed = call.get("error") or {}
-            return revert_reason(failed.get("data") or call.get("returnData") or "")
-    return None
-
-
-async def missing_handovers(rpc: Rpc, sender: str, calls: Sequence[Call], block: BlockStamp) -> list[Missing]:
-    """Find the contracts that would refuse these calls from `sender`, each with the call that hands it over."""
-    found = []
-    for target in dict.fromkeys(target for target, _ in calls):
-        reason = await rehearse(rpc, sender, [call for call in calls if call[0] == target], block)
-        if reason is not None:
-            found.append(Missing(target, reason, await handover_of(rpc, target, sender, block)))
-    return found
+async def setters_of(rpc: Rpc, target: str, block: BlockStamp) -> tuple[str, ...]:
+    """Return the accounts that a contract itself names as those from whom it may take settings."""
+    named = [await _account(rpc, target, view, block) for view in SETTERS]
+    return tuple(dict.fromkeys(account for account in named if account is not None))
 
 
 async def handover_of(rpc: Rpc, target: str, receiver: str, block: BlockStamp) -> Handover | None:
@@ -104,11 +70,11 @@ async def handover_of(rpc: Rpc, target: str, receiver: str, block: BlockStamp) -
         return None
     is_ownership = function != HAND_OVER[0]
     accept = next((name for name in ACCEPT if is_ownership and has_function(code, name)), None)
-    return Handover(target, function, receiver, await _owner(rpc, target, block), accept)
+    return Handover(target, function, receiver, await _account(rpc, target, "owner()", block), accept)
 
 
-async def _owner(rpc: Rpc, target: str, block: BlockStamp) -> str | None:
-    data = "0x" + function_signature_to_4byte_selector("owner()").hex()
+async def _account(rpc: Rpc, target: str, view: str, block: BlockStamp) -> str | None:
+    data = "0x" + function_signature_to_4byte_selector(view).hex()
     try:
         answer = await rpc.call("eth_call", {"to": target, "data": data}, {"blockHash": block.hash})
     except Refused:

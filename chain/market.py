@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chain import steward
-from chain.accounts import health_calls, liquidatable, read_accounts
+from chain.accounts import accounts_since, health_calls, liquidatable, read_accounts
 from chain.attestation import announcing
 from chain.policy import Policy
 from chain.protocol import BindingError, BoundProtocol
@@ -17,6 +17,7 @@ from models.market import Invariant, MarketState, ParameterState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chain.accounts import KeptLogs
     from chain.rpc import Call, Rpc
     from chain.steward import StewardView
     from config.deployment import Deployment
@@ -46,7 +47,8 @@ class SimulationReverted(RpcError):
 class Market:
     """One market on chain: its steward, its protocol and the endpoint they are read from.
 
-    `since_block` is where the steward's history begins. Policies and versions never change: they are kept once read.
+    `since_block` is where the steward's history begins, `accounts_since` the market's own, where accounts are known by
+    logs. Policies, versions and settled logs never change: they are kept once read.
     """
 
     name: str
@@ -55,8 +57,10 @@ class Market:
     rpc: Rpc
     chain_id: int
     since_block: int
+    accounts_since: int
     policies: dict[str, Policy] = field(default_factory=dict, compare=False)
     versions: dict[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    logs: KeptLogs = field(default_factory=dict, compare=False)
 
     async def state(self, block: BlockStamp) -> MarketState:
         """Read everything a decision needs, pinned to `block`.
@@ -87,7 +91,7 @@ class Market:
             last_good=await self.last_good(view, block),
             oracle_price=price,
             oracle_updated_at=block.timestamp if updated_at is None else updated_at,
-            accounts=await read_accounts(protocol, self.rpc, block, self.since_block),
+            accounts=await read_accounts(protocol, self.rpc, block, self.accounts_since, self.logs),
             invariants=tuple(Invariant(*one) for one in policy.invariants),
             policy=view.policy,
             version_hash=view.version_hash,
@@ -121,16 +125,19 @@ class Market:
         answer = (await read(self.rpc, [steward.announced_call(self.steward, digest)], block))[0]
         return int.from_bytes(answer) or None
 
-    async def simulate(self, calldata: str, sender: str, state: MarketState, *, notice: int = 0) -> Simulated:
+    async def simulate(
+        self, calldata: str, sender: str, state: MarketState, *, notice: int = 0, waived: bool = False
+    ) -> Simulated:
         """Run unsigned `calldata` from `sender` on a copy of the chain at the state's block (eth_simulateV1).
 
         The copy asks for no signatures: nobody has signed yet. Two blocks are simulated: the change itself, and one
         when its ramp has ended, at today's price; a change that is due `notice` seconds of notice is announced in a
-        block before, and the change made when that is over. Raises SimulationReverted when the calldata or a read
-        after it reverts.
+        block before, and the change made when that is over. Nothing needs to be announced where notice is `waived`.
+        Raises SimulationReverted when the calldata or a read after it reverts.
         """
         ramp = await self._ramp_seconds(state.block)
-        policy = await self.policy(state.policy, state.block)
+        policy = (await self.policy(state.policy, state.block)).unsigned()
+        policy = policy.unannounced() if waived else policy
         health = health_calls(self.protocol, state.accounts)
         now = state.block.timestamp + 1
         blocks = [
@@ -142,7 +149,7 @@ class Market:
         if notice:
             announcement = announcing(calldata)
             blocks.insert(0, _block(now, [_call(self.steward, announcement, sender)]))
-        blocks[0]["stateOverrides"] = {state.policy: {"code": "0x00" + policy.unsigned().blob().hex()}}
+        blocks[0]["stateOverrides"] = {state.policy: {"code": "0x00" + policy.blob().hex()}}
         answer = await self._simulated(blocks, state.block)
         change = answer[-2]["calls"]
         reads = [_returned(call) for call in change][1:]
@@ -183,12 +190,13 @@ class Market:
 
 
 def bind(name: str, deployment: Deployment, binding: Protocol, rpc: Rpc) -> Market:
-    """Return a market of a deployment. Raises ConfigError when the deployment has none of that name."""
+    """Return a market of a deployment. Raises ConfigError when it has none of that name, or not all that it needs."""
     if name not in deployment.markets:
         raise ConfigError(f"the deployment file has no market {name} (it has {', '.join(deployment.markets)})")
     market = deployment.markets[name]
     bound = BoundProtocol(binding, market.contracts, market.keys)
-    return Market(name, deployment.steward, bound, rpc, deployment.chain_id, deployment.block)
+    since = accounts_since(name, market, binding)
+    return Market(name, deployment.steward, bound, rpc, deployment.chain_id, deployment.block, since)
 
 
 def _parameters(view: StewardView, policy: Policy, effective: tuple[int, ...]) -> tuple[ParameterState, ...]:

@@ -164,6 +164,10 @@ class Policy:
         """Return the same policy, but that a change needs no signature: for simulations alone."""
         return replace(self, threshold=0, signers=())
 
+    def unannounced(self) -> Policy:
+        """Return the same policy, but that nothing has to be announced: for simulations alone."""
+        return replace(self, parameters=tuple(replace(limits, notice=0) for limits in self.parameters))
+
     def blob(self) -> bytes:
         """Return the records in their order, each padded to its size."""
         layout = sum(((read << 8) | word) << (16 * index) for index, (read, word) in enumerate(self.positions))

@@ -23,6 +23,8 @@ BATCH = 20
 DEFAULT_ADMIN_ROLE = "0x" + "00" * 32
 GUARDIAN_ROLE = "0x" + keccak(text="GUARDIAN_ROLE").hex()
 PROPOSER_ROLE = "0x" + keccak(text="PROPOSER_ROLE").hex()
+CANCELLER_ROLE = "0x" + keccak(text="CANCELLER_ROLE").hex()
+EXECUTOR_ROLE = "0x" + keccak(text="EXECUTOR_ROLE").hex()
 
 Holders = dict[str, frozenset[str]]
 """Accounts by role, 0x-prefixed."""

@@ -80,7 +80,7 @@ def put_up_trial_market(steps: Steps, name: str, price: float, binding: Protocol
     feed, _ = steps.create(f"{name}: deploy price_feed", "price_feed", f"{name} / USD")
     _, now = deployer.head()
     steps.call(f"{name}: post the price", feed, "post", round(price * binding.price.scale), now)
-    market, _ = steps.create(
+    market, block = steps.create(
         f"{name}: deploy options_market",
         "options_market",
         name,
@@ -91,7 +91,7 @@ def put_up_trial_market(steps: Steps, name: str, price: float, binding: Protocol
         policies.max_price_age_seconds,
     )
     addresses = {"market": str(market.address), "oracle": str(feed.address), "collateral": str(token.address)}
-    return Charge(name, MarketContracts(contracts=addresses), binding, policies)
+    return Charge(name, MarketContracts(contracts=addresses, since_block=block), binding, policies)
 
 
 def put_up_steward(steps: Steps, charges: Sequence[Charge], roles: Roles, *, trial: bool) -> Deployment:

@@ -10,7 +10,8 @@ from eth_abi.abi import encode
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.crypto import keccak
 
-from chain.rpc import read
+from chain.rpc import Refused, read
+from chain.steward import revert_reason
 
 if TYPE_CHECKING:
     from chain.rpc import Rpc
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 NONE = b"\0" * 32
 """No predecessor: an operation waits for no other."""
+
+MAX_CALL_BYTES = 1_024
+"""The most calldata that the timelock takes."""
+
+MAX_SALT = 2**256 - 1
 
 DONE = 1
 """What stands in the place of an operation's time once it was executed."""
@@ -75,6 +81,16 @@ class Operation:
     @property
     def _parts(self) -> list[object]:
         return [self.target, 0, self.data, NONE, self.salt.to_bytes(32)]
+
+
+async def refusal(rpc: Rpc, timelock: str, operation: Operation, block: BlockStamp) -> str | None:
+    """Return why the call would be refused if the timelock made it at `block`, in the contract's words; None if not."""
+    call = {"from": timelock, "to": operation.target, "data": "0x" + operation.data.hex()}
+    try:
+        await rpc.call("eth_call", call, {"blockHash": block.hash, "requireCanonical": True})
+    except Refused as error:
+        return revert_reason(error)
+    return None
 
 
 async def standing(rpc: Rpc, timelock: str, operation: Operation, block: BlockStamp) -> Standing:

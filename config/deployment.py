@@ -92,7 +92,7 @@ class Policies(Section):
     ramp_seconds: Duration | None = Field(
         None, description="Trial market: how long a tightening takes to reach open positions."
     )
-    max_price_age_seconds: Annotated[int, Field(gt=0)] | None = Field(
+    max_price_age_seconds: Annotated[int, Field(gt=0, le=MAX_SECONDS)] | None = Field(
         None, description="Trial market: older oracle prices stop trading."
     )
     limits: dict[Name, Limits]
@@ -105,6 +105,9 @@ class MarketContracts(Section):
     keys: dict[Name, int | str | bool] = Field(default_factory=dict, description="Values of the binding's market keys.")
     executor: Address | None = Field(
         None, description="A Safe that owns the protocol and has the steward as a module; none: the steward calls."
+    )
+    since_block: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Where logs of accounts begin; `keeper deploy` looks where their contract was created."
     )
 
 

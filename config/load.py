@@ -71,7 +71,7 @@ def load_policies(binding: Protocol, path: Path | None = None) -> Policies:
     Raises ConfigError when the file breaks the schema, misses or invents a parameter of the binding, or has a corridor
     that goes past what the argument of a setter takes.
     """
-    path = path or PACKAGE / "policies" / f"{binding.name}.toml"
+    path = policies_path(binding, path)
     text, document = _read_toml(path)
     policies = _validate(Policies, document, path, text)
     names = {parameter.name for parameter in binding.parameters}
@@ -82,6 +82,11 @@ def load_policies(binding: Protocol, path: Path | None = None) -> Policies:
     if too_wide:
         raise ConfigError("\n".join(too_wide))
     return policies
+
+
+def policies_path(binding: Protocol, path: Path | None = None) -> Path:
+    """Return the file that the limits of a binding are read from: an operator's, or the one shipped."""
+    return path or PACKAGE / "policies" / f"{binding.name}.toml"
 
 
 def _too_wide(binding: Protocol, policies: Policies, path: str, text: str) -> Iterator[str]:

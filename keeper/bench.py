@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eth_account import Account
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 from pydantic import SecretStr
 
 from chain.anvil import CHAIN_ID, KEYS, anvil
 from chain.attestation import Message, attach
-from chain.deploy import Deployer
+from chain.deploy import Deployer, succeeded
 from chain.protocol import BoundProtocol
 from chain.rollout import Roles
 from chain.signer import LocalSigner
 from chain.steward import parse_view, view_call
 from config.load import DEFAULT_SETTINGS, load_policies, load_protocol
 from keeper.trial import deploy_on
+from models.market import Account as MarginAccount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from web3.contract import Contract
     from web3.types import TxReceipt
 
-    from chain.attestation import Action
+    from chain.attestation import Action, Probe
     from chain.steward import StewardView
     from config.deployment import Deployment, Policies
     from config.protocol import Protocol
@@ -32,6 +36,19 @@ if TYPE_CHECKING:
 MARKETS = tuple(f"M{number}" for number in range(10))
 ROUNDS = 4
 """Changes made before one is measured: by then no storage slot is written for the first time."""
+
+PROBED = 4
+"""Accounts that a keeper as shipped names to be probed (`guard.probed_accounts`)."""
+
+TIME_BETWEEN = 60
+"""Seconds from a change to its rollback: in the same second ramps would not have begun, and cost less to end."""
+
+PRICE = 1000.0
+OPTION, DOLLAR = 10**18, 10**6
+DEPOSIT = 1_000 * DOLLAR
+"""What backs one short call at the money: several times its margin."""
+
+TENOR_SECONDS = 180 * 86_400
 
 RECORDED = "0x" + "5a" * 32
 """In place of model and inputs: hashes that are recorded, not judged."""
@@ -41,13 +58,15 @@ RECORDED = "0x" + "5a" * 32
 class GasReport:
     """Gas of whole transactions in steady state, all six parameters of the reference market changed.
 
-    `direct_setter` is the protocol's own setter called by its owner, without any of the guards. Rollback takes three
-    signatures. `per_param_at_10_markets` is the mean over ten markets under one steward, a transaction each.
+    `direct_setter` is the protocol's own setter called by its owner, without any of the guards. With four probes, each
+    of an account with one short, it is what a keeper as shipped sends. Rollback takes three signatures, a minute after
+    the change. `per_param_at_10_markets` is the mean over ten markets under one steward, a transaction each.
     """
 
     direct_setter: int
     apply_6_params_1_sig: int
     apply_6_params_3_sigs: int
+    apply_6_params_3_sigs_4_probes: int
     rollback: int
     per_param_at_10_markets: int
 
@@ -78,7 +97,7 @@ class Bench:
         waits = [max(one.cooldown_seconds, 2 * one.drift_window_seconds) for one in limits]
         self.pass_time(max(*waits, self.policies.ramp_seconds or 0, self.policies.probation_seconds) + 1)
 
-    def submit(self, action: Action, market: str, values: Sequence[int]) -> TxReceipt:
+    def submit(self, action: Action, market: str, values: Sequence[int], probes: tuple[Probe, ...] = ()) -> TxReceipt:
         """Sign a change of every parameter by all signers, send it, and return its receipt."""
         view = self.view(market)
         bound = self._bound(market)
@@ -92,7 +111,7 @@ class Bench:
             calls=bound.setter_calls(values, range(len(values))),
             model_hash=RECORDED,
             input_root=RECORDED,
-            probes=(),
+            probes=probes,
             max_liquidatable=0,
             deadline=now + 600,
         )
@@ -115,6 +134,33 @@ class Bench:
         values = [value + 1 for value in market.functions.parameters().call()]
         return int(self.deployer.send(market, "set_parameters", values)["gasUsed"])
 
+    def open_shorts(self, market: str) -> tuple[Probe, ...]:
+        """Let accounts sell one call each, well covered; return the probes that ask about them."""
+        contracts = self.deployment.markets[market].contracts
+        exchange = self.deployer.at("options_market", contracts["market"])
+        token = self.deployer.at("collateral_token", contracts["collateral"])
+        _, now = self.deployer.head()
+        price = round(PRICE * self.protocol.price.scale)
+        self.deployer.send(self.deployer.at("price_feed", contracts["oracle"]), "post", price, now)
+        self.deployer.send(exchange, "create_series", now + TENOR_SECONDS, price, True)  # noqa: FBT003 - a call
+        self.deployer.send(token, "mint", self.deployer.address, PROBED * DEPOSIT)
+        self.deployer.send(token, "approve", exchange.address, PROBED * DEPOSIT)
+        writers = [to_checksum_address(keccak(text=f"writer {number}")[-20:]) for number in range(PROBED)]
+        for offer, writer in enumerate(writers, start=1):
+            self.deployer.send(exchange, "deposit_for", writer, DEPOSIT)
+            self._act(writer, exchange, "write", 1, OPTION, 0)
+            self.deployer.send(exchange, "buy", offer, OPTION)
+        bound = self._bound(market)
+        return tuple(bound.probe(MarginAccount(writer), None) for writer in writers)
+
+    def _act(self, account: str, contract: Contract, function: str, *arguments: Any) -> None:
+        """Let any account make a call, as the development chain does."""
+        provider, eth = self.deployer.web3.provider, self.deployer.web3.eth
+        provider.make_request("anvil_impersonateAccount", [account])  # type: ignore[arg-type]
+        provider.make_request("anvil_setBalance", [account, hex(10**18)])  # type: ignore[arg-type]
+        tx_hash = contract.get_function_by_name(function)(*arguments).transact({"from": account})
+        succeeded(function, eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.01))
+
     def _bound(self, market: str) -> BoundProtocol:
         return BoundProtocol(self.protocol, self.deployment.markets[market].contracts)
 
@@ -132,8 +178,10 @@ def measure_gas(on_step: Callable[[str], None]) -> GasReport:
         three = [_applied(bench, market) for market in MARKETS]
         on_step("rollback")
         back = _rolled_back(bench, MARKETS[0])
+        on_step("four probes")
+        probed = _applied(bench, MARKETS[0], bench.open_shorts(MARKETS[0]))
     parameters = len(bench.protocol.parameters)
-    return GasReport(direct, one, three[0], back, round(statistics.fmean(three) / parameters))
+    return GasReport(direct, one, three[0], probed, back, round(statistics.fmean(three) / parameters))
 
 
 def _bench(deployer: Deployer, markets: Sequence[str], number: int) -> Bench:
@@ -149,7 +197,7 @@ def _bench(deployer: Deployer, markets: Sequence[str], number: int) -> Bench:
         governance=(deployer.address,),
         delay_seconds=policies.timelock_delay_seconds,
     )
-    deployment = deploy_on(deployer, dict.fromkeys(markets, protocol), each, 1000.0, roles)
+    deployment = deploy_on(deployer, dict.fromkeys(markets, protocol), each, PRICE, roles)
     return Bench(deployer, deployment, protocol, policies, signers)
 
 
@@ -165,12 +213,12 @@ def _direct(deployer: Deployer) -> int:
     return gas[-1]
 
 
-def _applied(bench: Bench, market: str = MARKETS[0]) -> int:
+def _applied(bench: Bench, market: str = MARKETS[0], probes: tuple[Probe, ...] = ()) -> int:
     """Return the gas of a change in steady state."""
     gas = 0
     for _ in range(ROUNDS + 1):
         bench.settle()
-        gas = int(bench.submit("apply", market, bench.nudged(market))["gasUsed"])
+        gas = int(bench.submit("apply", market, bench.nudged(market), probes)["gasUsed"])
     return gas
 
 
@@ -181,5 +229,6 @@ def _rolled_back(bench: Bench, market: str) -> int:
         bench.settle()
         good = list(bench.view(market).values)
         bench.submit("apply", market, bench.nudged(market))
+        bench.pass_time(TIME_BETWEEN)
         gas = int(bench.submit("rollback", market, good)["gasUsed"])
     return gas

@@ -24,4 +24,4 @@ def gas(*, as_json: AsJson = False) -> None:
         out.print_json(data=document)
         return
     for name, figure in document.items():
-        out.print(f"{name:>26}  {figure:>10,}", highlight=False)
+        out.print(f"{name:>30}  {figure:>10,}", highlight=False)

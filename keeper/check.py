@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
 
+from chain.overlap import shared_setters
 from chain.protocol import BoundProtocol
 from chain.rpc import Rpc, RpcError, head, require_chain
 from chain.signer import LocalSigner
@@ -20,7 +22,7 @@ from keeper.findings import Finding, Report, Verdict, failed, passed
 from keeper.ground import Ground, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from config.deployment import Deployment
@@ -71,7 +73,7 @@ async def examine(rpc: Rpc, deployment: Deployment, sources: Mapping[str, Source
         findings += await check_steward(ground)
     for name, source in sources.items():
         findings += await _check_market(ground, name, source, own, is_ours=is_ours)
-    return Report(tuple(findings))
+    return Report((*findings, *_check_overlap(ground.deployment, sources)))
 
 
 async def _check_market(
@@ -89,6 +91,19 @@ async def _check_market(
     findings = await check_protocol(ground, name, source, bound)
     findings += await check_accounts(ground, name, source, bound)
     return [*findings, *await check_policy(ground, name, source, bound, own)] if is_ours else findings
+
+
+def _check_overlap(deployment: Deployment, sources: Mapping[str, Source]) -> Iterator[Finding]:
+    """Fail two markets that write the same setting."""
+    bounds = {}
+    for name, source in sources.items():
+        with contextlib.suppress(KeyError, ConfigError):  # told of as "is deployed"
+            market = deployment.markets[name]
+            bounds[name] = BoundProtocol(source.binding, market.contracts, market.keys)
+    for one, other, call in shared_setters(bounds):
+        detail = f"{call} is that of {one} too: cooldown and drift budget count twice"
+        remedy = "have governance retire one of the two, and take it out of the settings and the deployment file"
+        yield failed(other, "no other market writes its settings", detail, remedy)
 
 
 def sources_of(settings: Settings, protocols: Mapping[str, Protocol], settings_file: Path) -> dict[str, Source]:

@@ -6,10 +6,20 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chain.accounts import find_accounts, health_calls, looked_up, lookup_calls, round_calls, rounds_of, with_rounds
+from chain.accounts import (
+    accounts_since,
+    find_accounts,
+    health_calls,
+    looked_up,
+    lookup_calls,
+    round_calls,
+    rounds_of,
+    with_rounds,
+)
 from chain.protocol import BindingError, word
 from chain.rpc import Refused, read
 from chain.steward import revert_reason
+from config.errors import ConfigError
 from keeper.findings import Finding, failed, noted, passed
 
 if TYPE_CHECKING:
@@ -56,11 +66,13 @@ async def check_accounts(ground: Ground, market: str, source: Source, bound: Bou
     except Mismatch as error:
         remedy = "mend what the binding says there; until it fits, the keeper refuses every decision of this market"
         findings.append(failed(market, error.check, str(error), remedy, source.where(error.place)))
+    except ConfigError as error:
+        findings.append(failed(market, FOUND, str(error), f"mend markets.{market} in the deployment file"))
     return findings
 
 
 async def _stages(ground: Ground, market: str, source: Source, bound: BoundProtocol) -> AsyncIterator[Finding]:
-    accounts = await _found(ground, bound)
+    accounts = await _found(ground, market, bound)
     if not accounts:
         yield noted(market, FOUND, "no account to ask: lookups, oracle rounds and health were not tried")
         return
@@ -90,7 +102,7 @@ async def _stages(ground: Ground, market: str, source: Source, bound: BoundProto
         yield passed(market, LIQUIDATED, f"{bound.binding.liquidation.function} takes its arguments; it was not called")
 
 
-async def _found(ground: Ground, bound: BoundProtocol) -> tuple[Account, ...]:
+async def _found(ground: Ground, market: str, bound: BoundProtocol) -> tuple[Account, ...]:
     """Ask first for the number alone, so that a fault is put down to the right line."""
     ways = bound.binding.accounts
     way, what, key, getter = "events", "eth_getLogs", "", None
@@ -102,8 +114,9 @@ async def _found(ground: Ground, bound: BoundProtocol) -> tuple[Account, ...]:
         place = ("accounts", way, key)
         with _at(FOUND, place, getter.function):
             word((await read(ground.rpc, [bound.call(getter)], ground.block))[0], getter.word, ".".join(place))
+    since_block = accounts_since(market, ground.deployment.markets[market], bound.binding)
     with _at(FOUND, ("accounts", way), what):
-        return await find_accounts(bound, ground.rpc, ground.block, ground.deployment.block)
+        return await find_accounts(bound, ground.rpc, ground.block, since_block)
 
 
 async def _described(

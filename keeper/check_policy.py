@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
 
-from chain.handover import missing_handovers
 from chain.policy import NOBODY, Policy, PolicyError, SetterRule
 from chain.protocol import BindingError
 from chain.rpc import Refused, read
@@ -14,6 +13,7 @@ from chain.runtime import code_at
 from chain.steward import ACTIVE, MARKET_STATE, PAUSED, VIEW_TYPE, market_id
 from keeper.check_quorum import check_quorum
 from keeper.check_rollback import check_rollback
+from keeper.check_setters import check_setters
 from keeper.findings import Finding, failed, noted, passed
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def check_policy(
         findings += check_rollback(market, source, policy)
     findings += check_quorum(ground.deployment, market, policy, own)
     findings.append(await _is_active(ground, market))
-    return [*findings, *await _live(ground, market, policy, bound), *await _executor(ground, market, policy)]
+    return [*findings, *await _live(ground, market, source, policy, bound), *await _executor(ground, market, policy)]
 
 
 def _in_force(ground: Ground, market: str, stored: str) -> Finding:
@@ -141,11 +141,11 @@ async def _is_active(ground: Ground, market: str) -> Finding:
     return passed(market, check, "active")
 
 
-async def _live(ground: Ground, market: str, policy: Policy, bound: BoundProtocol) -> list[Finding]:
+async def _live(ground: Ground, market: str, source: Source, policy: Policy, bound: BoundProtocol) -> list[Finding]:
     """Hold the live values against corridors and invariants, and try whether the steward could set them."""
     try:
         values = bound.values(await read(ground.rpc, bound.reads(), ground.block))
-        calls = bound.setter_calls(values, range(len(values)))
+        bound.setter_calls(values, range(len(values)))
     except (Refused, BindingError) as error:
         return [failed(market, "the live values can be read", str(error), "mend the getter that fails above")]
     broken = list(_broken(policy, bound, values))
@@ -153,18 +153,8 @@ async def _live(ground: Ground, market: str, policy: Policy, bound: BoundProtoco
     findings = [failed(market, "live values keep the policy", words, remedy) for words in broken]
     if not broken:
         findings.append(passed(market, "live values keep the policy", " ".join(map(str, values))))
-    sender = ground.deployment.markets[market].executor or ground.deployment.steward
-    check = f"the protocol takes settings from {sender}"
-    try:
-        missing = await missing_handovers(ground.rpc, sender, calls, ground.block)
-    except Refused as error:
-        return [*findings, failed(market, check, str(error), "use an endpoint that serves eth_simulateV1")]
-    findings += [
-        failed(market, check, f"{one.target} refuses its live values: {one.reason}", one.remedy) for one in missing
-    ]
-    if not missing:
-        findings.append(passed(market, check, f"{len(calls)} calls with the live values, simulated"))
-    return findings
+    corridors = [(limits.minimum, limits.maximum) for limits in policy.parameters]
+    return [*findings, *await check_setters(ground, market, source, bound, values, corridors)]
 
 
 def _broken(policy: Policy, bound: BoundProtocol, values: tuple[int, ...]) -> Iterator[str]:

@@ -14,21 +14,27 @@ if TYPE_CHECKING:
     from keeper.ground import Source
 
 
+STEPS = 3
+"""Changes of one parameter that fit between the last good version and now, where no cooldown is below the probation."""
+
+
 def check_rollback(market: str, source: Source, policy: Policy) -> Iterator[Finding]:
     """Yield what is found: nothing here keeps a market from working, so nothing fails."""
-    yield _one_step(market, source.binding, policy)
+    yield _few_steps(market, source.binding, policy)
     yield from _mixed_groups(market, source, policy)
 
 
-def _one_step(market: str, binding: Protocol, policy: Policy) -> Finding:
-    """A rollback restores the newest version that outlived its probation: what came after it is undone together."""
+def _few_steps(market: str, binding: Protocol, policy: Policy) -> Finding:
+    """What came after the last good version is undone together, and that lies two probations and a change back at most.
+
+    A version is good when nothing was rolled back for a probation after it was made, whether or not others followed.
+    """
     names = [parameter.name for parameter in binding.parameters]
     cooldown, name = min((limits.cooldown, name) for limits, name in zip(policy.parameters, names, strict=True))
-    check, values = "a rollback undoes one step", f"probation is {policy.probation} s, cooldown of {name} {cooldown} s"
+    check = f"a rollback undoes at most {STEPS} steps of a parameter"
+    values = f"probation is {policy.probation} s, cooldown of {name} {cooldown} s"
     if policy.probation > cooldown:
-        return noted(
-            market, check, f"{values}: several changes may follow before one is proven, and are undone at once"
-        )
+        return noted(market, check, f"{values}: more may follow before one is proven, and are undone at once")
     return passed(market, check, f"{values}, the shortest")
 
 

@@ -40,8 +40,18 @@ def _only(subject: str, check: str, roles: Holders, expected: str) -> Finding:
     found = roles.get(DEFAULT_ADMIN_ROLE, frozenset())
     if found == {expected}:
         return passed(subject, check, expected)
-    remedy = f"grant the default admin role to {expected}, and have every other holder give it up"
-    return failed(subject, check, f"the default admin role is held by {_list(found)}", remedy)
+    return failed(subject, check, f"the default admin role is held by {_list(found)}", _remedy(found, expected))
+
+
+def _remedy(found: Collection[str], expected: str) -> str:
+    if not found:
+        return (
+            "nobody can grant it any more, so this stays as it is: put up a new steward with `keeper deploy`, and have "
+            "the protocol's owner, or its Safe, hand the setters to that one"
+        )
+    if expected in found:
+        return "have every other holder revoke its own with revokeRole"
+    return f"have a holder grant it to {expected} with grantRole, and then every holder but that one revoke its own"
 
 
 def _as_recorded(subject: str, check: str, roles: Holders, role: str, recorded: Sequence[str]) -> Finding:
@@ -56,7 +66,7 @@ async def _delay(ground: Ground) -> Finding:
     answer = await ground.view(ground.deployment.timelock, "get_minimum_delay()", ["uint256"])
     check = "decisions of governance wait"
     if answer is None or answer[0] == 0:
-        remedy = "have the timelock call update_delay on itself with at least a day"
+        remedy = "give it a delay of at least a day: `keeper govern update_delay 86400 --send`"
         return failed("timelock", check, "a decision comes into force at once", remedy)
     return passed("timelock", check, f"{answer[0]} s")
 

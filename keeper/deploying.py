@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from eth_utils.address import is_address
 from eth_utils.crypto import keccak
 
 from chain.deploy import Deployer, Steps
-from chain.handover import missing_handovers
 from chain.progress import Progress, held_alone
 from chain.protocol import BoundProtocol
+from chain.rehearsal import makers_of
 from chain.rollout import Charge, Roles, put_up_steward
 from chain.rpc import Rpc, head, read
 from chain.runtime import resolve
-from config.deployment import MAX_SIGNERS, load_markets
+from config.addresses import addresses_of
+from config.deployment import load_markets
 from config.errors import ConfigError
 from config.load import load_policies
+from keeper.deploy_checks import (
+    require_executor,
+    require_live_values,
+    require_proposers,
+    require_quorum,
+    require_startable,
+    try_start,
+)
+from keeper.standing import try_standing
 from keeper.trial import put_up_trial, write_deployment
 
 if TYPE_CHECKING:
@@ -47,6 +55,16 @@ class Asked:
     guardians: Sequence[str] = ()
     governance: Sequence[str] = ()
     force: bool = False
+
+    def checked(self) -> Asked:
+        """Return the same with each address written in one way. Raises ConfigError for what is none, or given twice."""
+        require_proposers(self.governance)
+        return replace(
+            self,
+            signers=addresses_of(self.signers, "--signer"),
+            guardians=addresses_of(self.guardians, "--guardian"),
+            governance=addresses_of(self.governance, "--governance"),
+        )
 
     def roles(self, deployer: str, policies: Mapping[str, Policies]) -> Roles:
         """Return who will hold what. Of several policies the strictest threshold and delay count."""
@@ -92,26 +110,34 @@ def _deploy(
     asked: Asked,
     on_step: Callable[[str], None],
 ) -> Deployment:
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder, and the deployment is written to a file")
     if target.exists() and not notes.exists() and not asked.force:
         raise ConfigError(f"{target}: exists; --force replaces it")
-    _check_arguments(asked)
+    asked = asked.checked()
     standing = None if asked.markets_file is None else _standing(asked.markets_file, protocols)
     policies = {name: load_policies(binding, asked.policies_file) for name, binding in protocols.items()}
     if standing is None:
-        _check_trial(policies)
+        require_startable(protocols, policies, asked.policies_file, asked.price)
     chain = settings.chain
     url = chain.rpc_url.get_secret_value()
     deployer = Deployer.connect(url, key, chain.chain_id, on_step, chain.receipt_timeout_seconds)
     roles = asked.roles(deployer.address, policies)
     require_quorum(roles.threshold, roles.signers)
-    if standing is not None:
+    charges = []
+    if standing is None:
+        for name, binding in protocols.items():
+            try_start(deployer, name, binding, policies[name], asked.policies_file)
+    else:
         _check_standing(asked.markets_file, standing, deployer)
+        charges = [Charge(name, standing[name], binding, policies[name]) for name, binding in protocols.items()]
+        asyncio.run(require_live_values(url, asked.markets_file, charges, asked.policies_file))
+        charges = asyncio.run(try_standing(url, asked.markets_file, charges))
     inputs = _inputs(deployer.address, asked, roles, protocols, policies)
     steps = Steps(deployer, Progress.open(notes, deployer.genesis(), inputs))
     if standing is None:
         deployment = put_up_trial(steps, protocols, policies, asked.price, roles)
     else:
-        charges = [Charge(name, standing[name], binding, policies[name]) for name, binding in protocols.items()]
         deployment = put_up_steward(steps, charges, roles, trial=False)
         deployment = asyncio.run(_with_implementations(url, deployment))
     write_deployment(target, deployment)
@@ -128,8 +154,7 @@ async def handovers(url: str, deployment: Deployment, protocols: Mapping[str, Pr
             market = deployment.markets[name]
             bound = BoundProtocol(binding, market.contracts, market.keys)
             values = bound.values(await read(rpc, bound.reads(), block))
-            calls = bound.setter_calls(values, range(len(values)))
-            missing = await missing_handovers(rpc, market.executor or deployment.steward, calls, block)
+            _, missing = await makers_of(rpc, bound, values, market.executor or deployment.steward, block)
             sentences += [f"{name}: {one.target} refuses settings ({one.reason}): {one.remedy}" for one in missing]
     return sentences
 
@@ -156,6 +181,7 @@ def _standing(path: Path, protocols: Mapping[str, Protocol]) -> dict[str, Market
             BoundProtocol(binding, markets[name].contracts, markets[name].keys)
         except ConfigError as error:
             raise ConfigError(f"{path}: markets.{name}: {error}") from None
+        require_executor(path, name, binding, markets[name])
     return markets
 
 
@@ -169,40 +195,6 @@ def _check_standing(path: Path | None, standing: Mapping[str, MarketContracts], 
 
 def _strictest(policies: Mapping[str, Policies]) -> int:
     return max(policy.threshold for policy in policies.values())
-
-
-def _check_arguments(asked: Asked) -> None:
-    if not (math.isfinite(asked.price) and asked.price > 0):
-        raise ConfigError(f"--price {asked.price:g}: must be above 0")
-    options = (("--signer", asked.signers), ("--guardian", asked.guardians), ("--governance", asked.governance))
-    for option, addresses in options:
-        require_addresses(option, addresses)
-
-
-def require_addresses(option: str, addresses: Sequence[str]) -> None:
-    """Raise ConfigError unless an option's addresses are some, each once."""
-    for address in addresses:
-        if not is_address(address) or int(address, 16) == 0:
-            raise ConfigError(f"{option} {address}: must be an address, 0x and 40 hex digits, its checksum right")
-    if len({address.lower() for address in addresses}) < len(addresses):
-        raise ConfigError(f"{option}: an address is given twice")
-
-
-def require_quorum(threshold: int, signers: Sequence[str]) -> None:
-    """Raise ConfigError unless the steward takes so many signers, and they are enough for the threshold."""
-    if len(signers) > MAX_SIGNERS:
-        raise ConfigError(f"--signer: {len(signers)} addresses, the steward takes {MAX_SIGNERS}")
-    if not 0 < threshold <= len(signers):
-        raise ConfigError(f"--threshold {threshold}: must be in 1..{len(signers)}, the number of signers")
-
-
-def _check_trial(policies: Mapping[str, Policies]) -> None:
-    """A trial market starts somewhere; one that stands has live values."""
-    for name, policy in policies.items():
-        missing = [key for key in ("ramp_seconds", "max_price_age_seconds") if getattr(policy, key) is None]
-        missing += [f"limits.{key}.initial" for key, limits in policy.limits.items() if limits.initial is None]
-        if missing:
-            raise ConfigError(f"policies of {name}: a trial market needs {', '.join(missing)}")
 
 
 def _inputs(

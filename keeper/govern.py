@@ -1,25 +1,28 @@
-"""Act on the steward as who holds a role there: governance through the timelock, a guardian at once."""
+"""Act as who holds a role: governance through the timelock, on the steward and the timelock, a guardian at once."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
 from eth_utils.abi import function_signature_to_4byte_selector
-from eth_utils.address import is_address
-from eth_utils.crypto import keccak
+from eth_utils.address import to_checksum_address
 
-from chain.deploy import Deployer, Steps, asking
+from chain.deploy import Deployer, DeployError, Steps, asking
 from chain.policy import NOBODY
 from chain.progress import Progress
+from chain.roles import CANCELLER_ROLE, DEFAULT_ADMIN_ROLE, EXECUTOR_ROLE, GUARDIAN_ROLE, PROPOSER_ROLE, holders
 from chain.rollout import Charge, store_policy
-from chain.rpc import Rpc, head, require_chain
+from chain.rpc import Refused, Rpc, head, require_chain
 from chain.steward import ACTIVE, market_id
-from chain.timelock import Operation, Stage, standing
+from chain.timelock import MAX_CALL_BYTES, MAX_SALT, Operation, Stage, refusal, standing
+from config.addresses import address_of, addresses_of
+from config.deployment import MAX_SECONDS
 from config.errors import ConfigError
 from keeper.check_quorum import is_recorded, quorum_keys
-from keeper.deploying import require_addresses, require_quorum
+from keeper.deploy_checks import require_quorum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from config.load import Secrets
     from config.protocol import Protocol
     from config.schema import Settings
+    from models.market import BlockStamp
 
 FUNCTIONS = {
     "activate": ("market",),
@@ -41,13 +45,29 @@ FUNCTIONS = {
     "revokeRole": ("role", "address"),
     "set_policy": ("market", "address"),
     "unpause": ("markets",),
+    "update_delay": ("seconds",),
 }
-"""What governance alone may call on the steward, and what its arguments are."""
+"""What governance alone may call on the steward or on the timelock itself, and what its arguments are."""
 
-TYPES = {"address": "address", "bytes": "bytes", "market": "bytes32", "markets": "bytes32[]", "role": "bytes32"}
+TYPES = {
+    "address": "address",
+    "bytes": "bytes",
+    "market": "bytes32",
+    "markets": "bytes32[]",
+    "role": "bytes32",
+    "seconds": "uint256",
+}
 """The ABI type of each kind of argument."""
 
-ROLES = {"guardian": keccak(text="GUARDIAN_ROLE"), "governance": b"\0" * 32}
+STEWARDS = {"admin": DEFAULT_ADMIN_ROLE, "guardian": GUARDIAN_ROLE}
+TIMELOCKS = {"canceller": CANCELLER_ROLE, "executor": EXECUTOR_ROLE, "proposer": PROPOSER_ROLE}
+ROLES = STEWARDS | TIMELOCKS
+"""Roles by the names that an operator writes, by the contract that knows them."""
+
+NEEDED = frozenset({"executor", "proposer"})
+"""Roles of the timelock that can never be granted again once nobody holds them."""
+
+REVOKE_ROLE = bytes(function_signature_to_4byte_selector("revokeRole(bytes32,address)"))
 
 DIGEST_BYTES = 32
 
@@ -59,19 +79,41 @@ STATUSES = ("never activated", "active", "retired", "paused")
 
 
 def operation_of(deployment: Deployment, function: str, arguments: Sequence[str], salt: int) -> Operation:
-    """Return the operation that has the timelock call a function of the steward.
+    """Return the operation that has the timelock call a function of the steward, or of itself.
 
-    A market is written by its name, several with commas, a role as `guardian` or `governance`. Raises ConfigError.
+    A market is written by its name, several with commas, a role by its name in `ROLES`. Raises ConfigError.
     """
     kinds = FUNCTIONS.get(function)
     if kinds is None:
         raise ConfigError(f"{function}: governance calls one of {', '.join(FUNCTIONS)}")
     if len(arguments) != len(kinds):
         raise ConfigError(f"{function} takes {len(kinds)} arguments, not {len(arguments)}")
+    if not 0 <= salt <= MAX_SALT:
+        raise ConfigError(f"--salt {salt}: must be in 0..2^256 - 1")
     values = [_value(deployment, kind, text) for kind, text in zip(kinds, arguments, strict=True)]
     types = [TYPES[kind] for kind in kinds]
     selector = function_signature_to_4byte_selector(f"{function}({','.join(types)})")
-    return Operation(deployment.steward, bytes(selector) + encode(types, values), salt)
+    if "role" in kinds:
+        _keep_governed(deployment, function, *arguments)
+    is_timelocks = function == "update_delay" or ("role" in kinds and arguments[0] in TIMELOCKS)
+    data = bytes(selector) + encode(types, values)
+    if len(data) > MAX_CALL_BYTES:
+        raise ConfigError(f"{function}: a call of {len(data)} bytes, the timelock takes {MAX_CALL_BYTES}")
+    return Operation(deployment.timelock if is_timelocks else deployment.steward, data, salt)
+
+
+def _keep_governed(deployment: Deployment, function: str, role: str, account: str) -> None:
+    """Refuse to make an admin of the steward beside the timelock, or to take the timelock's own role from it."""
+    if role != "admin":
+        return
+    is_timelock = to_checksum_address(account) == to_checksum_address(deployment.timelock)
+    if function == "grantRole" and not is_timelock:
+        raise ConfigError(
+            f"grantRole admin {account}: must be the timelock {deployment.timelock}: an admin acts at once, without "
+            "the delay; who may schedule in the timelock is a proposer"
+        )
+    if function == "revokeRole" and is_timelock:
+        raise ConfigError(f"revokeRole admin {account}: is the timelock, and without it nobody governs the steward")
 
 
 def _value(deployment: Deployment, kind: str, text: str) -> Any:
@@ -81,13 +123,20 @@ def _value(deployment: Deployment, kind: str, text: str) -> Any:
         return _markets(deployment, text.split(","))
     if kind == "role":
         if text in ROLES:
-            return ROLES[text]
+            return bytes.fromhex(ROLES[text][2:])
         raise ConfigError(f"{text}: must be a role: {', '.join(ROLES)}")
     if kind == "address":
-        if is_address(text):
-            return text
-        raise ConfigError(f"{text}: must be an address, 0x and 40 hex digits, its checksum right")
+        return address_of(text)
+    if kind == "seconds":
+        return _seconds(text)
     return _hex(text)
+
+
+def _seconds(text: str) -> int:
+    """No delay would do away with the timelock, and too long a one with governance."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) <= MAX_SECONDS:
+        raise ConfigError(f"{text}: must be seconds, a whole number in 1..{MAX_SECONDS}")
+    return int(text)
 
 
 def _market(deployment: Deployment, name: str) -> bytes:
@@ -105,25 +154,35 @@ def _markets(deployment: Deployment, names: Sequence[str]) -> list[bytes]:
 
 
 def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        raise ConfigError(f"{text}: must be hex") from None
+    if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", text):
+        raise ConfigError(f"{text}: must be hex: 0x and two digits a byte")
+    return bytes.fromhex(text[2:])
 
 
 async def govern(
-    settings: Settings, secrets: Secrets, deployment: Deployment, operation: Operation, *, send: bool
+    settings: Settings, secrets: Secrets, deployment: Deployment, operation: Operation, *, send: bool, force: bool
 ) -> list[str]:
     """Tell how far an operation is and with which calls it goes on; with `send` make the one that is due.
 
-    Raises ConfigError without a key to send with, DeployError when the chain refuses.
+    What would be refused if it were executed now is scheduled with `force` alone: it may be right later. Raises
+    ConfigError without a key to send with, DeployError when the chain refuses.
     """
     url = settings.chain.rpc_url.get_secret_value()
     async with Rpc(url) as rpc:
         await require_chain(rpc, settings.chain.chain_id)
-        found = await standing(rpc, deployment.timelock, operation, await head(rpc))
+        block = await head(rpc)
+        found = await standing(rpc, deployment.timelock, operation, block)
+        await _keep_holders(rpc, deployment, operation, block)
+        refused = None
+        if found.stage is not Stage.DONE:
+            refused = await refusal(rpc, deployment.timelock, operation, block)
     when = f", ready at {datetime.fromtimestamp(found.ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC" if found.ready_at else ""
     lines = [f"operation 0x{operation.id.hex()} of timelock {deployment.timelock}: {found.stage}{when}"]
+    if refused is not None:
+        lines.append(f"executed now it would be refused: {refused}")
+        if send and not force and found.stage is Stage.UNKNOWN:
+            rule = "--force schedules it all the same, for what will be true once the delay is over"
+            raise DeployError(f"schedule: executed now it would be refused: {refused}; {rule}")
     calls = {Stage.UNKNOWN: operation.schedule(found.delay), Stage.READY: operation.execution}
     if send and found.stage in calls:
         step = "schedule" if found.stage is Stage.UNKNOWN else "execute"
@@ -136,6 +195,25 @@ async def govern(
     if found.stage in {Stage.WAITING, Stage.READY}:
         lines.append(f"cancel: to {deployment.timelock} data 0x{operation.cancellation.hex()}")
     return lines
+
+
+async def _keep_holders(rpc: Rpc, deployment: Deployment, operation: Operation, block: BlockStamp) -> None:
+    """Raise ConfigError for an operation that takes from the last holder a role which the timelock cannot do without.
+
+    An endpoint that does not serve the logs which tell is no hindrance.
+    """
+    if operation.target != deployment.timelock or operation.data[:4] != REVOKE_ROLE:
+        return
+    role, account = decode(["bytes32", "address"], operation.data[4:])
+    name = next(name for name, known in TIMELOCKS.items() if known == "0x" + role.hex())
+    try:
+        held = await holders(rpc, deployment.timelock, deployment.block, block)
+    except Refused:
+        return
+    if name in NEEDED and held.get(ROLES[name]) == frozenset({str(to_checksum_address(account))}):
+        raise ConfigError(
+            f"revokeRole {name} {account}: is the last {name}, and without one governance can decide nothing any more"
+        )
 
 
 def charge_of(deployment: Deployment, name: str, binding: Protocol, policies: Policies) -> Charge:
@@ -158,7 +236,7 @@ def store(
     in force: a change of limits must not bring signers back that were replaced. Raises DeployError when the registry
     refuses the policy.
     """
-    require_addresses("--signer", signers)
+    signers = addresses_of(signers, "--signer")
     count, who = deployment.threshold if threshold is None else threshold, signers or deployment.signers
     require_quorum(count, who)
     deployer = _deployer(settings, secrets, deployment)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from keeper.limits import outside_corridor, unknown_id, verdict
+from keeper.limits import announcement, outside_corridor, unknown_id, verdict
 from keeper.messages import Approved, ProposalKind, Reason, Rejected
 
 if TYPE_CHECKING:
@@ -97,6 +97,12 @@ def review(
     finding = verdict(proposal, state, now, announced_at, names)
     if finding is None or finding[0] in NOTICE:
         finding = next(_own_rules(proposal, state, names, once_applied), finding)
+    return None if finding is None else Rejected(state.market, finding[0], finding[1], state.block, proposal)
+
+
+def review_announcement(proposal: Proposal, state: MarketState, names: Sequence[str], now: int) -> Rejected | None:
+    """Hold a change that lacks nothing but its notice against what the steward asks of an announcement."""
+    finding = announcement(proposal, state, now, None, names)
     return None if finding is None else Rejected(state.market, finding[0], finding[1], state.block, proposal)
 
 

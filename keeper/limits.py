@@ -29,6 +29,9 @@ MINUTE = 60
 LARGEST_VALUE = 2**128 - 1
 """Largest value that a relative step is measured from."""
 
+LAST_SECOND = MINUTE * (2**26 - 1)
+"""An announcement's deadline is judged no later."""
+
 VETO = 2**256 - 1
 """What stands in place of the time of an announcement that the guardian vetoed."""
 
@@ -44,6 +47,16 @@ def verdict(
     if proposal.kind is ProposalKind.ROLLBACK:
         return next(_rollback(proposal, state, now, names), None)
     return next(_apply(proposal, state, now, announced_at, names), None)
+
+
+def announcement(
+    proposal: Proposal, state: MarketState, now: int, announced_at: int | None, names: Sequence[str] = ()
+) -> Finding | None:
+    """Return the first rule by which the steward would refuse to announce a signed change, None if it would accept.
+
+    Arguments are those of `verdict`. It judges the change as of its deadline, when cooldowns may be over.
+    """
+    return next(_announcement(proposal, state, now, announced_at, names), None)
 
 
 def largest_step(row: ParameterState, *, up: bool) -> int:
@@ -86,7 +99,12 @@ def notice(changes: Iterable[Change], state: MarketState) -> int:
 
 def coupled_ids(row: ParameterState) -> tuple[int, ...]:
     """Return the ids that a change naming a parameter must name as well, ascending."""
-    return tuple(index for index in range(row.coupled.bit_length()) if row.coupled >> index & 1)
+    return members(row.coupled)
+
+
+def members(mask: int) -> tuple[int, ...]:
+    """Return the ids whose bits are set, ascending."""
+    return tuple(index for index in range(mask.bit_length()) if mask >> index & 1)
 
 
 def values_after(changes: Iterable[Change], state: MarketState) -> tuple[int, ...]:
@@ -130,19 +148,37 @@ def _epoch(row: ParameterState, seconds: int) -> int:
 def _apply(
     proposal: Proposal, state: MarketState, now: int, announced_at: int | None, names: Sequence[str]
 ) -> Iterator[Finding]:
+    yield from _sound(proposal, state, now, now, names)
+    yield from _notice(notice(proposal.changes, state), now, announced_at)
+
+
+def _announcement(
+    proposal: Proposal, state: MarketState, now: int, announced_at: int | None, names: Sequence[str]
+) -> Iterator[Finding]:
+    yield from _sound(proposal, state, now, min(proposal.deadline, LAST_SECOND), names)
+    if announced_at is not None:
+        yield Reason.ALREADY_ANNOUNCED, "this very change was announced before"
+    seconds = notice(proposal.changes, state)
+    if seconds == 0:
+        yield Reason.NO_NOTICE_DUE, "it tightens nothing that has to be announced"
+    if now + seconds > proposal.deadline:
+        yield Reason.NOTICE_TOO_LONG, f"{seconds} s of notice end after the deadline, in {proposal.deadline - now} s"
+
+
+def _sound(proposal: Proposal, state: MarketState, now: int, made_at: int, names: Sequence[str]) -> Iterator[Finding]:
+    """Yield what forbids a change that is sent now and made at a time, but for the notice that is due."""
     if state.paused:
         yield Reason.PAUSED, "the steward is paused"
     yield from _binding(proposal, state, now)
     for index, change in enumerate(proposal.changes):
         yield from _id(proposal.changes[: index + 1], state)
         yield from outside_corridor(change, state, names)
-        yield from _move(state.parameters[change.id], change.value, now, name_of(change.id, names))
+        yield from _move(state.parameters[change.id], change.value, made_at, name_of(change.id, names))
     values = values_after(proposal.changes, state)
     if values == state.values:
         yield Reason.NO_EFFECT, "the proposed values are live"
     yield from _coupling(proposal.changes, state, names)
     yield from _invariants(values, state, names)
-    yield from _notice(notice(proposal.changes, state), now, announced_at)
 
 
 def _rollback(proposal: Proposal, state: MarketState, now: int, names: Sequence[str]) -> Iterator[Finding]:
@@ -210,10 +246,14 @@ def _coupling(changes: Sequence[Change], state: MarketState, names: Sequence[str
 
 
 def _invariants(values: Sequence[int], state: MarketState, names: Sequence[str]) -> Iterator[Finding]:
-    for index in broken_invariants(values, state):
-        rule = state.invariants[index]
-        sides = (_side(values, rule.a, rule.factor_a, names), _side(values, rule.b, rule.factor_b, names))
-        yield Reason.INVARIANT_BROKEN, f"{sides[0]} must not exceed {sides[1]}"
+    broken = broken_invariants(values, state)
+    for index, rule in enumerate(state.invariants):
+        for side in (rule.a, rule.b):
+            if values[side] > LARGEST_VALUE:
+                yield Reason.OUTSIDE_CORRIDOR, f"{name_of(side, names)}: {values[side]} is larger than any corridor"
+        if index in broken:
+            sides = (_side(values, rule.a, rule.factor_a, names), _side(values, rule.b, rule.factor_b, names))
+            yield Reason.INVARIANT_BROKEN, f"{sides[0]} must not exceed {sides[1]}"
 
 
 def _side(values: Sequence[int], index: int, factor: int, names: Sequence[str]) -> str:

@@ -47,6 +47,9 @@ class Reason(StrEnum):
     NOT_ANNOUNCED = "NOT_ANNOUNCED"
     NOTICE_RUNNING = "NOTICE_RUNNING"
     VETOED = "VETOED"
+    ALREADY_ANNOUNCED = "ALREADY_ANNOUNCED"
+    NO_NOTICE_DUE = "NO_NOTICE_DUE"
+    NOTICE_TOO_LONG = "NOTICE_TOO_LONG"
     CHANGED_BEHIND = "CHANGED_BEHIND"
     NOT_LAST_GOOD = "NOT_LAST_GOOD"
     IRREVERSIBLE = "IRREVERSIBLE"
@@ -87,6 +90,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.NOT_ANNOUNCED: "This tightening must be announced on chain before it may be applied: announce it.",
     Reason.NOTICE_RUNNING: "It has been announced: it may be applied once its notice is over.",
     Reason.VETOED: "The guardian vetoed it: the like is held off for guard.veto_holdoff_seconds, time to ask why.",
+    Reason.ALREADY_ANNOUNCED: "This very change was announced before: it is made, or vetoed, but not announced again.",
+    Reason.NO_NOTICE_DUE: "Nothing in it has to be announced: apply it.",
+    Reason.NOTICE_TOO_LONG: "Its notice would end after its deadline: raise propose.deadline_seconds.",
     Reason.CHANGED_BEHIND: "Someone changed the protocol past the steward: governance rebases, or sets it back itself.",
     Reason.NOT_LAST_GOOD: "A rollback restores the last good version and nothing else.",
     Reason.IRREVERSIBLE: "It differs from the last good version and cannot be set back: only governance can act.",

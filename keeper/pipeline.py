@@ -26,7 +26,7 @@ from keeper.messages import (
     Undone,
     digest,
 )
-from keeper.preflight import preflight_of, simulate
+from keeper.preflight import due_preflight, preflight_of
 from keeper.propose import propose, rollback
 from keeper.watch import inspect, inspect_history, inspect_liquidations
 from models.market import QuoteKind, Snapshot
@@ -217,7 +217,9 @@ class Pipeline:
         await self._say(proposal)
         refused = self._review(proposal, state, None, self._now())
         announce = refused is not None and refused.reason is Reason.NOT_ANNOUNCED
-        if refused is not None and not announce:
+        if announce:
+            refused = guard.review_announcement(proposal, state, self._names(), self._now())
+        if refused is not None:
             return await self._say(refused)
         rules = self.settings.guard
         preflight = await preflight_of(proposal, self.market, state, rules, self.sender, announce=announce)
@@ -235,7 +237,7 @@ class Pipeline:
             return await self._wait(pending, refused.detail, state)
         if refused is not None:
             return await self._say(refused)
-        preflight = await simulate(pending.approved.preflight, self.market, state, self.sender)
+        preflight = await due_preflight(pending.approved.preflight, proposal, self.market, state, self.sender)
         return await self._submit(proposal, preflight, state)
 
     async def _wait(self, pending: Announcement, detail: str, state: MarketState) -> Outcome:
@@ -249,8 +251,10 @@ class Pipeline:
         return await self._say(NoChange(state.market, state.block, detail, digest(assessment)))
 
     def _review(self, proposal: Proposal, state: MarketState, announced_at: int | None, now: int) -> Rejected | None:
-        names = [parameter.name for parameter in self.market.protocol.binding.parameters]
-        return guard.review(proposal, state, names, self.memory.once_applied, now, announced_at)
+        return guard.review(proposal, state, self._names(), self.memory.once_applied, now, announced_at)
+
+    def _names(self) -> list[str]:
+        return [parameter.name for parameter in self.market.protocol.binding.parameters]
 
     async def _submit(
         self, proposal: Proposal, preflight: Preflight, state: MarketState, *, announce: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from chain.attestation import is_backwards
 from chain.market import SimulationReverted
 from keeper import limits
 from keeper.messages import Preflight
@@ -40,10 +41,26 @@ async def preflight_of(
     return forwards if backwards.error is not None else backwards
 
 
-async def simulate(preflight: Preflight, market: Market, state: MarketState, sender: str, notice: int = 0) -> Preflight:
+async def due_preflight(
+    announced: Preflight, proposal: Proposal, market: Market, state: MarketState, sender: str
+) -> Preflight:
+    """Return what a change that was announced would do now that it is due, as the very message that was announced."""
+    preflight = await _simulated(announced, market, state, sender)
+    if preflight.error is None or PROBED not in preflight.error:
+        return preflight
+    message = message_of(proposal, market, (), 0)
+    if is_backwards(announced.calldata):
+        message = replace(message, calls=message.calls[::-1], backwards=True)
+    # Without its probes it is another message, which nobody has announced.
+    return await _named(preflight, message.calldata(action_of(proposal)), market, state, sender, waived=True)
+
+
+async def _simulated(
+    preflight: Preflight, market: Market, state: MarketState, sender: str, notice: int = 0, *, waived: bool = False
+) -> Preflight:
     """Return the preflight as a copy of the chain shows it at the state's block, after `notice` seconds of notice."""
     try:
-        shown = await market.simulate(preflight.calldata, sender, state, notice=notice)
+        shown = await market.simulate(preflight.calldata, sender, state, notice=notice, waived=waived)
     except SimulationReverted as error:
         return replace(preflight, block=state.block, error=str(error))
     already = {account.address for account in state.accounts if account.liquidatable}
@@ -63,14 +80,26 @@ async def _shown(
     action = action_of(proposal)
     attestation = message.digest(action, market.steward, market.chain_id)
     unseen = Preflight(state.block, message.calldata(action), attestation, 0, (), ())
-    preflight = await simulate(unseen, market, state, sender, notice)
-    if preflight.error is not None and PROBED in preflight.error:
-        # The steward itself stops at the accounts it was told to probe: say which they are.
-        unprobed = replace(message, probes=()).calldata(action)
-        shown = await simulate(replace(unseen, calldata=unprobed), market, state, sender, notice)
-        if shown.newly_liquidatable:
-            return replace(shown, calldata=unseen.calldata)
-    return preflight
+    preflight = await _simulated(unseen, market, state, sender, notice)
+    if preflight.error is None or PROBED not in preflight.error:
+        return preflight
+    return await _named(preflight, replace(message, probes=()).calldata(action), market, state, sender, notice)
+
+
+async def _named(
+    stopped: Preflight,
+    unprobed: str,
+    market: Market,
+    state: MarketState,
+    sender: str,
+    notice: int = 0,
+    *,
+    waived: bool = False,
+) -> Preflight:
+    """Say which accounts the steward stopped at: those that the same change without its probes makes liquidatable."""
+    unseen = replace(stopped, calldata=unprobed, error=None)
+    shown = await _simulated(unseen, market, state, sender, notice, waived=waived)
+    return replace(shown, calldata=stopped.calldata) if shown.newly_liquidatable else stopped
 
 
 def _refused_by_protocol(reason: str) -> bool:

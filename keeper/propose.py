@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from keeper.limits import (
     broken_invariants,
-    coupled_ids,
     drift_left,
     drift_returns_at,
     largest_step,
+    members,
     name_of,
     notice,
     values_after,
@@ -27,6 +30,32 @@ if TYPE_CHECKING:
     from keeper.announcements import HeldOff
     from keeper.messages import Assessment
     from models.market import MarketState, ParameterState
+
+
+class Stay(StrEnum):
+    """Why a parameter is not moved by a decision that was made: exactly one per parameter."""
+
+    NOT_TUNED = "NOT_TUNED"
+    WITHIN_DEAD_BAND = "WITHIN_DEAD_BAND"
+    COOLING_DOWN = "COOLING_DOWN"
+    DRIFT_EXHAUSTED = "DRIFT_EXHAUSTED"
+    STEP_TOO_SMALL = "STEP_TOO_SMALL"
+    HELD_OFF = "HELD_OFF"
+    INVARIANT_BROKEN = "INVARIANT_BROKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The changes that may be proposed now, ascending, and why every other parameter stays, by id.
+
+    `targets` are in on-chain units by id, of the parameters that have a role; `notes` say for an operator what is held
+    back.
+    """
+
+    changes: tuple[Change, ...]
+    targets: Mapping[int, int]
+    stays: Mapping[int, Stay]
+    notes: tuple[str, ...]
 
 
 def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Role, float]:
@@ -64,25 +93,16 @@ def propose(
     drift budget of it admits. A group whose step would break an invariant, or tighten what is `held` off, stays.
     Targets are never clamped: one outside its corridor stands in the proposal, for the guard to refuse.
     """
-    targets = parameter_targets(assessment, protocol, settings)
-    origins = [parameter.origin for parameter in protocol.parameters]
-    names = [parameter.name for parameter in protocol.parameters]
-    steps: list[list[Change]] = []
-    notes: list[str] = []
-    for group in _groups(state):
-        wanted = {index: targets.get(index, state.values[index]) for index in group}
-        parameters = [state.parameters[index] for index in group]
-        if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
-            continue
-        step = _step(parameters, wanted, now)
-        obstacle = _obstacle(parameters, step, wanted, now, names) or _forbidden(step, state, held)
-        if obstacle is None:
-            steps.append(step)
-        else:
-            notes.append(f"{'+'.join(name_of(index, names) for index in group)} {obstacle}")
-    changes = sorted(_keeping_invariants(steps, state, notes, names), key=lambda change: change.id)
+    return carry(plan(assessment, state, protocol, settings, now, held), assessment, state, protocol, settings, now)
+
+
+def carry(
+    found: Plan, assessment: Assessment, state: MarketState, protocol: Protocol, settings: ProposeSettings, now: int
+) -> Proposal | NoChange:
+    """Return a plan as the message that is bound to the state and the inputs it was made for."""
+    changes, targets = found.changes, found.targets
     if not changes:
-        reason = "; ".join(notes) or "every parameter is within its dead band"
+        reason = "; ".join(found.notes) or "every parameter is within its dead band"
         return NoChange(state.market, state.block, reason, digest(assessment))
     return Proposal(
         market=state.market,
@@ -92,13 +112,49 @@ def propose(
         state_hash=state.state_hash,
         block=state.block,
         current=state.values,
-        changes=tuple(changes),
+        changes=changes,
         targets=tuple(Change(c.id, targets.get(c.id, c.value)) for c in changes),
         inputs=digest(assessment),
         model_id=assessment.model_id,
         deadline=now + notice(changes, state) + settings.deadline_seconds,
         because=_because(assessment, changes, state, protocol),
     )
+
+
+def plan(
+    assessment: Assessment,
+    state: MarketState,
+    protocol: Protocol,
+    settings: ProposeSettings,
+    now: int,
+    held: Sequence[HeldOff] = (),
+) -> Plan:
+    """Return what `propose` proposes, and one reason for each parameter that stays."""
+    targets = parameter_targets(assessment, protocol, settings)
+    origins = [_plain(parameter.origin) for parameter in protocol.parameters]
+    names = [parameter.name for parameter in protocol.parameters]
+    steps: list[list[Change]] = []
+    notes: list[str] = []
+    stays = {row.id: Stay.WITHIN_DEAD_BAND if row.id in targets else Stay.NOT_TUNED for row in state.parameters}
+    for group in _groups(state):
+        wanted = {index: targets.get(index, state.values[index]) for index in group}
+        parameters = [state.parameters[index] for index in group]
+        if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
+            continue
+        step = _step(parameters, wanted, now)
+        obstacle = _obstacle(parameters, step, wanted, now, names) or _forbidden(step, state, held)
+        if obstacle is None:
+            steps.append(step)
+            continue
+        stays |= dict.fromkeys((index for index in group if index in targets), obstacle[0])
+        notes.append(f"{'+'.join(name_of(index, names) for index in group)} {obstacle[1]}")
+    kept = _keeping_invariants(steps, state, notes, names)
+    for change in chain.from_iterable(step for step in steps if step not in kept):
+        stays[change.id] = Stay.INVARIANT_BROKEN
+    changes = tuple(sorted(chain.from_iterable(kept), key=lambda change: change.id))
+    moved = {change.id for change in changes if change.value != state.values[change.id]}
+    staying = {index: why for index, why in stays.items() if index not in moved}
+    return Plan(changes, targets, staying, tuple(notes))
 
 
 def rollback(state: MarketState, because: str, inputs: str, now: int, deadline_seconds: int) -> Proposal:
@@ -131,29 +187,45 @@ def parameter_targets(assessment: Assessment, protocol: Protocol, settings: Prop
     targets = {}
     for index, parameter in enumerate(protocol.parameters):
         if parameter.role is not None:
-            distance = Fraction(ratios[parameter.role] * parameter.scale)
-            tightens_up = parameter.tightening == "up"
-            targets[index] = (
-                math.ceil(parameter.origin + distance) if tightens_up else math.floor(parameter.origin - distance)
-            )
+            distance, origin = ratios[parameter.role] * parameter.scale, parameter.origin
+            if origin.denominator == 1:  # then rounding the sum is rounding the distance, and floats do that exactly
+                whole = math.ceil(distance)
+                targets[index] = origin.numerator + (whole if parameter.tightening == "up" else -whole)
+            elif parameter.tightening == "up":
+                targets[index] = math.ceil(origin + Fraction(distance))
+            else:
+                targets[index] = math.floor(origin - Fraction(distance))
     return targets
 
 
-def _groups(state: MarketState) -> list[tuple[int, ...]]:
+def _groups(state: MarketState) -> tuple[tuple[int, ...], ...]:
     """Return the sets of parameters that must be named together, those without a coupling alone, by lowest id."""
+    return _joined(tuple((row.id, row.coupled) for row in state.parameters))
+
+
+@lru_cache
+def _joined(rows: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the same for rows of id and coupling: a policy is asked at every tick."""
     groups: list[set[int]] = []
-    for row in state.parameters:
-        linked = {row.id, *coupled_ids(row)}
+    for index, coupled in rows:
+        linked = {index, *members(coupled)}
         for group in [group for group in groups if group & linked]:
             groups.remove(group)
             linked |= group
         groups.append(linked)
-    return sorted(tuple(sorted(group)) for group in groups)
+    return tuple(sorted(tuple(sorted(group)) for group in groups))
 
 
-def _outside_dead_band(parameter: ParameterState, target: int, dead_band: float, origins: Sequence[Fraction]) -> bool:
+def _plain(origin: Fraction) -> Fraction | int:
+    """Return a whole number as such: it reckons faster."""
+    return origin.numerator if origin.denominator == 1 else origin
+
+
+def _outside_dead_band(
+    parameter: ParameterState, target: int, dead_band: float, origins: Sequence[Fraction | int]
+) -> bool:
     """Say whether a target is worth a change. The band is relative to what the model decides: value without offset."""
-    return abs(target - parameter.value) > dead_band * abs(parameter.value - origins[parameter.id])
+    return abs(target - parameter.value) > dead_band * float(abs(parameter.value - origins[parameter.id]))
 
 
 def _step(parameters: Sequence[ParameterState], wanted: Mapping[int, int], now: int) -> list[Change]:
@@ -177,30 +249,31 @@ def _obstacle(
     wanted: Mapping[int, int],
     now: int,
     names: Sequence[str],
-) -> str | None:
+) -> tuple[Stay, str] | None:
     """Say why a group cannot move now, None if it can."""
     waiting = max((p.changed_at + p.cooldown for p in parameters if p.changed_at), default=0)
     if waiting > now:
-        return f"cools down for another {waiting - now} s"
+        return Stay.COOLING_DOWN, f"cools down for another {waiting - now} s"
     if any(change.value != p.value for change, p in zip(step, parameters, strict=True)):
         return None
     for parameter in parameters:
         if wanted[parameter.id] != parameter.value and drift_left(parameter, now) == 0:
             returns_at = drift_returns_at(parameter, now)
             until = "allows no move" if returns_at is None else f"is spent for another {returns_at - now} s"
-            return f"cannot move: the drift budget of {name_of(parameter.id, names)} {until}"
-    return "cannot move: its step limits and drift budgets leave less than one unit"
+            text = f"cannot move: the drift budget of {name_of(parameter.id, names)} {until}"
+            return Stay.DRIFT_EXHAUSTED, text
+    return Stay.STEP_TOO_SMALL, "cannot move: its step limits and drift budgets leave less than one unit"
 
 
-def _forbidden(step: Sequence[Change], state: MarketState, held: Sequence[HeldOff]) -> str | None:
+def _forbidden(step: Sequence[Change], state: MarketState, held: Sequence[HeldOff]) -> tuple[Stay, str] | None:
     """Say why a step may not be proposed for now, None if it may."""
-    return next((hold.because for hold in held if hold.forbids(step, state)), None)
+    return next(((Stay.HELD_OFF, hold.because) for hold in held if hold.forbids(step, state)), None)
 
 
 def _keeping_invariants(
     steps: Sequence[list[Change]], state: MarketState, notes: list[str], names: Sequence[str]
-) -> list[Change]:
-    """Return the changes of all groups but those whose step breaks an invariant; notes say which and why."""
+) -> list[list[Change]]:
+    """Return the steps of all groups but those whose step breaks an invariant; notes say which and why."""
     kept = list(steps)
     while kept and (broken := broken_invariants(values_after(chain.from_iterable(kept), state), state)):
         rule = state.invariants[broken[0]]
@@ -209,7 +282,7 @@ def _keeping_invariants(
         kept = [step for step in kept if step not in touching]
         moved = "+".join(name_of(change.id, names) for step in touching for change in step)
         notes.append(f"{moved} cannot move: {name_of(rule.a, names)} would exceed what {name_of(rule.b, names)} allows")
-    return list(chain.from_iterable(kept))
+    return kept
 
 
 def _because(assessment: Assessment, changes: Sequence[Change], state: MarketState, protocol: Protocol) -> str:

@@ -136,12 +136,13 @@ def policy(
 
 
 def govern(
-    function: Annotated[str, typer.Argument(help="Function of the steward that governance alone may call.")],
+    function: Annotated[str, typer.Argument(help="Function that governance alone may call.")],
     arguments: Annotated[Words | None, typer.Argument(help="Its arguments; a market by its name.")] = None,
     config: Config = DEFAULT_SETTINGS,
     *,
     send: Annotated[bool, typer.Option(help="Send the call that is due, with KEEPER_PRIVATE_KEY.")] = False,
-    salt: Annotated[int, typer.Option(min=0, help="Tells a repeated operation from the earlier one.")] = 0,
+    force: Annotated[bool, typer.Option(help="Schedule it although it would be refused if executed now.")] = False,
+    salt: Annotated[int, typer.Option(help="Tells a repeated operation from the earlier one.")] = 0,
 ) -> None:
     """Bring a call of governance through the timelock: schedule it, later execute it. Shows what is due and how."""
     from keeper.govern import govern as bring_on  # noqa: PLC0415 - likewise
@@ -150,7 +151,7 @@ def govern(
     settings, secrets = read_settings(config), read_secrets(dry_run=not send)
     deployment = read_deployment(settings)
     operation = operation_of(deployment, function, arguments or [], salt)
-    for line in asyncio.run(bring_on(settings, secrets, deployment, operation, send=send)):
+    for line in asyncio.run(bring_on(settings, secrets, deployment, operation, send=send, force=force)):
         _say(line)
 
 

@@ -127,11 +127,13 @@ def _check_restoration(
     """
     changed: uint256 = 0
     for id: uint256 in range(len(values), bound=MAX_PARAMETERS):
-        if values[id] != live[id]:
+        restored: uint256 = values[id]
+        at: uint256 = unsafe_mul(3, id)
+        if restored != live[id]:
             changed |= 1 << id
-            if rules[3 * id + 2] & policy.REVERSIBLE == 0:
+            if rules[unsafe_add(at, 2)] & policy.REVERSIBLE == 0:
                 policy._refuse(id, "irreversible")
-        self._check_corridor(id, rules[3 * id], values[id])
+        self._check_corridor(id, rules[at], restored)
     return changed
 
 
@@ -155,6 +157,11 @@ def _check_invariants(
     """
     for index: uint256 in range(count, bound=MAX_INVARIANTS):
         item: policy.Invariant = policy._invariant(stored, reads, setters, index)
+        # Someone else may have set what is not in the batch, to what would overflow here.
+        if values[item.a] > policy.MAX_VALUE:
+            policy._refuse(item.a, "too large")
+        if values[item.b] > policy.MAX_VALUE:
+            policy._refuse(item.b, "too large")
         if values[item.a] * item.factor_a > values[item.b] * item.factor_b:
             raise concat("risk_steward: invariant ", uint2str(index), " broken")
 
@@ -172,9 +179,10 @@ def _merge(
     merged: DynArray[uint256, MAX_PARAMETERS] = live
     named: uint256 = 0
     for index: uint256 in range(len(ids), bound=MAX_PARAMETERS):
-        self._check_id(ids[index], named, len(live))
-        named |= 1 << ids[index]
-        merged[ids[index]] = values[index]
+        id: uint256 = ids[index]
+        self._check_id(id, named, len(live))
+        named |= 1 << id
+        merged[id] = values[index]
     return merged
 
 

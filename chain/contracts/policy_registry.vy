@@ -107,6 +107,22 @@ def invariant(stored: address, index: uint256) -> policy.Invariant:
 
 @external
 @view
+def reads_alike(one: address, other: address) -> bool:
+    """
+    @notice Whether two stored policies read the same parameters in the same way.
+    """
+    a: policy.Policy = self._load(one)
+    b: policy.Policy = self._load(other)
+    if a.layout != b.layout or a.parameters != b.parameters or a.reads != b.reads:
+        return False
+    for index: uint256 in range(a.reads, bound=policy.MAX_READS):
+        if keccak256(abi_encode(policy._read(one, index))) != keccak256(abi_encode(policy._read(other, index))):
+            return False
+    return True
+
+
+@external
+@view
 def quorum(stored: address) -> (uint256, DynArray[address, policy.MAX_SIGNERS]):
     """
     @notice How many signatures a change needs under a stored policy, and of whom.

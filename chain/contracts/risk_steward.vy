@@ -38,6 +38,7 @@ exports: (
 
 interface IPolicyRegistry:
     def is_stored(policy: address) -> bool: view
+    def reads_alike(one: address, other: address) -> bool: view
 
 
 event PolicySet:
@@ -204,9 +205,11 @@ def submit(
     live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, in_force.layout, in_force.parameters)
     assert self._hash(market, live) == message.state_hash, "risk_steward: state has changed"
     verdict: limits.Verdict = empty(limits.Verdict)
+    hash: bytes32 = empty(bytes32)
     if purpose == ROLLBACK:
         verdict.values = limits._merge(live, message.ids, message.values)
-        self._check_last_good(market, message.state_hash, line, in_force.probation, verdict.values)
+        hash = self._hash(market, verdict.values)
+        self._check_last_good(market, message.state_hash, line, in_force.probation, hash)
         verdict.changed = limits._check_restoration(in_force.rules, live, verdict.values)
     else:
         # An announced change is judged as of the last moment at which it may be applied.
@@ -225,10 +228,10 @@ def submit(
         return
     if verdict.notice != 0:
         self._check_notice(digest, verdict.notice)
-    hash: bytes32 = self._hash(market, verdict.values)
     if purpose == ROLLBACK:
-        snapshots._return_to_good(market, line)
+        snapshots._return_to_good(market, line, in_force.probation)
     else:
+        hash = self._hash(market, verdict.values)
         snapshots._advance(market, line, in_force.probation, hash, False)
         limits._store(market, verdict)
     calls_hash: bytes32 = targets._write(
@@ -283,11 +286,14 @@ def veto(digest: bytes32):
 def pause(markets: DynArray[bytes32, MAX_MARKETS]):
     """
     @notice Stop changes and announcements of those of the markets that are active; rollbacks remain possible. Guardian
-            only. No other market in the list keeps a pause from taking effect.
+            only. One that was paused or retired meanwhile does not keep the others from being paused; one that never
+            was active does, for it must be a mistake.
     """
     access_control._check_role(GUARDIAN_ROLE, msg.sender)
     for market: bytes32 in markets:
-        if snapshots._line(market).status == snapshots.ACTIVE:
+        status: uint256 = snapshots._line(market).status
+        assert status != snapshots.INACTIVE, "risk_steward: market not active"
+        if status == snapshots.ACTIVE:
             self._set_status(market, snapshots.ACTIVE, snapshots.PAUSED)
 
 
@@ -305,9 +311,9 @@ def unpause(markets: DynArray[bytes32, MAX_MARKETS]):
 def set_policy(market: bytes32, stored: address):
     """
     @notice Put a stored policy into force. Governance only. Live values must keep its corridors and invariants, so
-            that no policy can lock a market; on an active market it must read the same values as the one before.
-            On a paused one it may read others, where a protocol has moved on or a getter is gone: what it reads then
-            becomes a new version, proven at once.
+            that no policy can lock a market. On an active market it must read its parameters just as the one before:
+            a version that a rollback restores is one of what is read. On a paused market it may read otherwise, where
+            a protocol has moved on or a getter is gone, and what it reads becomes a new version, proven at once.
     """
     self._check_governance()
     assert staticcall IPolicyRegistry(registry).is_stored(stored), "risk_steward: policy not stored"
@@ -315,13 +321,13 @@ def set_policy(market: bytes32, stored: address):
     assert line.status != snapshots.RETIRED, "risk_steward: market retired"
     values: DynArray[uint256, MAX_PARAMETERS] = self._read_within(stored)
     hash: bytes32 = self._hash(market, values)
-    if line.status == snapshots.ACTIVE:
-        before: policy.Policy = policy._load(line.stored)
-        live: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, before.layout, before.parameters)
-        assert self._hash(market, live) == hash, "risk_steward: reads other values"
+    reads_otherwise: bool = line.status != snapshots.INACTIVE and not staticcall IPolicyRegistry(registry).reads_alike(
+        line.stored, stored
+    )
+    assert line.status != snapshots.ACTIVE or not reads_otherwise, "risk_steward: reads otherwise"
     line.stored = stored
     log PolicySet(market=market, policy=stored)
-    if line.status == snapshots.PAUSED and snapshots._current_hash(market, line) != hash:
+    if reads_otherwise:
         self._rebase(market, line, values, hash)
     else:
         snapshots._store(market, line)
@@ -468,10 +474,10 @@ def _check_last_good(
     state_hash: bytes32,
     line: snapshots.Line,
     probation: uint256,
-    expected: DynArray[uint256, MAX_PARAMETERS],
+    expected: bytes32,
 ):
     """
-    @dev Throws unless the live values are the steward's own last, and the expected ones the last good.
+    @dev Throws unless the live values are the steward's own last, and those that hash to `expected` the last good.
     """
     current: bytes32 = snapshots._current_hash(market, line)
     assert current == state_hash, "risk_steward: changed behind the steward"
@@ -479,7 +485,7 @@ def _check_last_good(
     good_at: uint256 = 0
     good_hash, good_at = snapshots._last_good(market, line, probation)
     assert good_hash != state_hash, "risk_steward: already at the last good version"
-    assert self._hash(market, expected) == good_hash, "risk_steward: not the last good version"
+    assert expected == good_hash, "risk_steward: not the last good version"
 
 
 @internal

@@ -5,20 +5,29 @@
 @title Snapshots: the versions of a market, and which of them a rollback may restore
 @license AGPL-3.0-only
 @notice A version is kept as the hash of its values; the values themselves are in the log of the block that has its
-        time. Two are kept: the current one, and the newest before it that outlived its probation. A version that
-        outlives its probation is the last good one itself, until the next is made. A market's line of versions is
-        kept in one word together with the policy in force.
+        time. A version has outlived its probation when nothing was rolled back for so long after it was made, whether
+        or not others followed. Three are kept: the current one, the newest before it that is known to have outlived
+        its probation, and a candidate that is about to. The last good version is the current one once that has
+        outlived its probation, else the candidate once it has, else the one known; so it lies no further back than two
+        probations and the time between two changes, however many parameters change in turn. A market's line of
+        versions is kept in one word together with the policy in force.
 """
 
 
 struct Line:
     stored: address  # the policy in force
     sequence: uint256  # of the current version; activation makes version 0
+    has_candidate: bool
     applied_at: uint256  # Unix seconds, current version
     good_at: uint256  # Unix seconds, newest proven version before the current one
     slot: uint256  # which of the two hashes is the current version's
     is_good: bool  # the current version was proven when it was made
     status: uint256
+
+
+struct Candidate:
+    hash: bytes32
+    made_at: uint256  # Unix seconds
 
 
 INACTIVE: constant(uint256) = 0
@@ -27,12 +36,14 @@ RETIRED: constant(uint256) = 2
 PAUSED: constant(uint256) = 3
 
 ADDRESS_MASK: constant(uint256) = 2**160 - 1
-SEQUENCE_MASK: constant(uint256) = 2**28 - 1
+SEQUENCE_MASK: constant(uint256) = 2**27 - 1
 TIME_MASK: constant(uint256) = 2**32 - 1
 
-# Packed, lowest bits first: policy 160, sequence 28, applied_at 32, good_at 32, slot 1, is_good 1, status 2.
+# Packed, lowest bits first: policy 160, sequence 27, has_candidate 1, applied_at 32, good_at 32, slot 1, is_good 1,
+# status 2.
 _lines: HashMap[bytes32, uint256]
 _hashes: HashMap[bytes32, bytes32[2]]
+_candidates: HashMap[bytes32, Candidate]
 
 
 @internal
@@ -45,6 +56,7 @@ def _line(market: bytes32) -> Line:
     return Line(
         stored=convert(word & ADDRESS_MASK, address),
         sequence=(word >> 160) & SEQUENCE_MASK,
+        has_candidate=(word >> 187) & 1 == 1,
         applied_at=(word >> 188) & TIME_MASK,
         good_at=(word >> 220) & TIME_MASK,
         slot=(word >> 252) & 1,
@@ -56,13 +68,14 @@ def _line(market: bytes32) -> Line:
 @internal
 def _store(market: bytes32, line: Line):
     """
-    @dev Write a line back. Throws in the year 2106, or after 268 million versions.
+    @dev Write a line back. Throws in the year 2106, or after 134 million versions.
     """
     assert max(line.applied_at, line.good_at) <= TIME_MASK, "risk_steward: time out of range"
     assert line.sequence <= SEQUENCE_MASK, "risk_steward: too many versions"
     self._lines[market] = (
         convert(line.stored, uint256)
         | line.sequence << 160
+        | convert(line.has_candidate, uint256) << 187
         | line.applied_at << 188
         | line.good_at << 220
         | line.slot << 252
@@ -78,7 +91,6 @@ def _begin(market: bytes32, previous: Line, hash: bytes32):
     """
     line: Line = previous
     line.applied_at = block.timestamp
-    line.good_at = block.timestamp
     line.is_good = True
     line.status = ACTIVE
     self._hashes[market][0] = hash
@@ -88,12 +100,19 @@ def _begin(market: bytes32, previous: Line, hash: bytes32):
 @internal
 def _advance(market: bytes32, previous: Line, probation: uint256, hash: bytes32, is_good: bool):
     """
-    @dev Make the next version; the current one is kept if it is proven, else replaced.
+    @dev Make the next version; the current one is kept if it is proven, or as the candidate if there is none.
     """
     line: Line = previous
     if self._is_proven(previous, probation):
         line.good_at = previous.applied_at
         line.slot = 1 - previous.slot
+        line.has_candidate = False
+    else:
+        if line.has_candidate:
+            line = self._matured(market, previous, probation)
+        if not line.has_candidate:
+            self._candidates[market] = Candidate(hash=self._hashes[market][line.slot], made_at=line.applied_at)
+            line.has_candidate = True
     line.sequence = previous.sequence + 1
     line.applied_at = block.timestamp
     line.is_good = is_good
@@ -102,16 +121,33 @@ def _advance(market: bytes32, previous: Line, probation: uint256, hash: bytes32,
 
 
 @internal
-def _return_to_good(market: bytes32, previous: Line):
+def _return_to_good(market: bytes32, previous: Line, probation: uint256):
     """
     @dev Make the next version of the last good one's values, proven at once; its hash is kept already.
     """
     line: Line = previous
+    if line.has_candidate:
+        line = self._matured(market, previous, probation)
+        line.has_candidate = False
     line.sequence = previous.sequence + 1
     line.applied_at = block.timestamp
     line.slot = 1 - previous.slot
     line.is_good = True
     self._store(market, line)
+
+
+@internal
+def _matured(market: bytes32, previous: Line, probation: uint256) -> Line:
+    """
+    @dev The line with its candidate, if that has outlived its probation, as the version known to have done so.
+    """
+    line: Line = previous
+    candidate: Candidate = self._candidates[market]
+    if block.timestamp - candidate.made_at >= probation:
+        self._hashes[market][1 - line.slot] = candidate.hash
+        line.good_at = candidate.made_at
+        line.has_candidate = False
+    return line
 
 
 @internal
@@ -131,6 +167,10 @@ def _last_good(market: bytes32, line: Line, probation: uint256) -> (bytes32, uin
     """
     if self._is_proven(line, probation):
         return self._hashes[market][line.slot], line.applied_at
+    if line.has_candidate:
+        candidate: Candidate = self._candidates[market]
+        if block.timestamp - candidate.made_at >= probation:
+            return candidate.hash, candidate.made_at
     return self._hashes[market][1 - line.slot], line.good_at
 
 

@@ -413,6 +413,7 @@ class TestAnswer:
         guard.apply(after, market=ONE)
         assert guard.state(ONE).values == list(after.values())
         in_order = guard.state(ONE).state_hash
+        guard.steward.pause([ONE], sender=guard.guardian)
         guard.put(split, ONE)
         assert guard.state(ONE).values == list(after.values())
         assert guard.state(ONE).state_hash == in_order

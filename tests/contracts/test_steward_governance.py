@@ -5,7 +5,7 @@ from dataclasses import replace
 import boa
 import pytest
 from reverts import all_storage, reverting, rule
-from stewards import ACTIVE, INACTIVE, INITIAL, PAUSED, RETIRED, load_target
+from stewards import ACTIVE, INITIAL, PAUSED, RETIRED, load_target
 
 OTHER, THIRD = b"other".ljust(32), b"third".ljust(32)
 NOBODY = "0x" + "00" * 20
@@ -107,19 +107,24 @@ class TestPause:
         assert (event.market, event.status, event.account) == (THIRD, ACTIVE, guard.governance)
         assert statuses(guard, guard.market, OTHER, THIRD) == [PAUSED, ACTIVE, ACTIVE]
 
-    def test_pause__markets_not_active__keep_no_other_from_pausing(self, guard):
-        """In an emergency nobody should have to find out which of a list were retired or paused before."""
-        fourth = b"fourth".ljust(32)
-        guard.put(guard.policy, OTHER)
-        for market in (THIRD, fourth):
+    def test_pause__markets_paused_or_retired_before__keep_no_other_from_pausing(self, guard):
+        """In an emergency nobody should have to find out which of a list another guardian has paused just now."""
+        for market in (THIRD, OTHER):
             guard.activate(market, guard.policy)
-        guard.steward.retire(fourth, sender=guard.governance)
-        unknown = b"unknown".ljust(32)
-        guard.steward.pause([OTHER, THIRD, unknown, fourth, THIRD, guard.market], sender=guard.guardian)
+        guard.steward.retire(OTHER, sender=guard.governance)
+        guard.steward.pause([OTHER, THIRD, THIRD, guard.market], sender=guard.guardian)
         assert [event.market for event in guard.steward.get_logs()] == [THIRD, guard.market]
-        assert statuses(guard, THIRD, guard.market, OTHER, fourth) == [PAUSED, PAUSED, INACTIVE, RETIRED]
+        assert statuses(guard, THIRD, guard.market, OTHER) == [PAUSED, PAUSED, RETIRED]
         guard.steward.pause([guard.market], sender=guard.guardian)
         assert guard.steward.get_logs() == []
+
+    def test_pause__market_that_never_was_active__reverts_for_all_that_are_named(self, guard):
+        """A guardian who mistook the name must not believe that it is paused."""
+        guard.put(guard.policy, OTHER)
+        for other in (OTHER, b"unknown".ljust(32)):
+            with reverting("risk_steward: market not active"):
+                guard.steward.pause([guard.market, other], sender=guard.guardian)
+        assert statuses(guard, guard.market) == [ACTIVE]
 
     def test_unpause__market_not_paused__reverts_for_all_that_are_named(self, guard):
         guard.put(guard.policy, OTHER)
@@ -147,7 +152,7 @@ class TestPause:
         markets = [bytes([index]) * 32 for index in range(33)]
         with reverting(b""):
             guard.steward.pause(markets, sender=guard.guardian)
-        guard.steward.pause([*markets[:31], guard.market], sender=guard.guardian)
+        guard.steward.pause([guard.market] * 32, sender=guard.guardian)
         assert statuses(guard, guard.market) == [PAUSED]
 
     def test_rebase__paused_market__stays_paused(self, guard):
@@ -175,14 +180,14 @@ class TestPause:
         guard.apply({3: 710})
         assert heir.knob(3) == 710
 
-    def test_set_policy__paused_market_changed_behind_the_steward__starts_from_there(self, guard):
+    def test_set_policy__paused_market_read_as_before__makes_no_version_of_what_others_changed(self, guard):
         guard.apply({3: 650})
         guard.steward.pause([guard.market], sender=guard.guardian)
         guard.knobs.turn(2, 510)
-        guard.put(guard.policy)
+        guard.limit({3: {"max_step_up": 200}})
         state = guard.state()
-        assert (state.sequence, state.values) == (2, [100, 100, 510, 650])
-        assert state.good_hash == state.version_hash == state.state_hash
+        assert (state.sequence, state.values) == (1, [100, 100, 510, 650])
+        assert state.version_hash != state.state_hash
 
     def test_set_policy__paused_market_outside_the_corridor__reverts(self, guard):
         guard.steward.pause([guard.market], sender=guard.guardian)
@@ -194,7 +199,7 @@ class TestPause:
 class TestWord:
     """A market's status, versions and policy are one word of storage."""
 
-    TOP = 2**28 - 1
+    TOP = 2**27 - 1
 
     def test_market_state__largest_sequence_and_time__spill_into_nothing_else(self, guard):
         word = set_sequence(guard, self.TOP - 1)

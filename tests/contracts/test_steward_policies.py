@@ -22,8 +22,9 @@ from policies import (
     selector,
 )
 from reverts import reverting
-from stewards import TURN, load_target
+from stewards import INITIAL, TURN, load_target
 
+OTHERWISE = "risk_steward: reads otherwise"
 OTHER = b"other".ljust(32)
 YEAR = 366 * 86_400
 MONTH = 30 * 86_400
@@ -464,17 +465,25 @@ class TestInForce:
 
     def test_set_policy__active_market_with_fewer_parameters__reverts(self, guard):
         parts = {name: getattr(guard.policy, name)[:3] for name in ("parameters", "positions", "setters")}
-        with reverting("risk_steward: reads other values"):
+        with reverting(OTHERWISE):
             guard.put(replace(guard.policy, invariants=(), **parts))
 
-    def test_set_policy__active_market_read_by_getters_that_answer_otherwise__reverts(self, guard):
-        with reverting("risk_steward: reads other values"):
-            guard.limit({}, positions=((0, 0), (1, 0), (2, 2), (2, 2)))
-
-    def test_set_policy__active_market_read_by_other_getters_with_the_same_answers__succeeds(self, guard):
+    def test_set_policy__active_market_read_otherwise__reverts_though_the_answers_are_the_same(self, guard):
+        """A rollback would bring to one protocol, or to one parameter, what was proven at another."""
+        twin = load_target("knobs", INITIAL)
+        _, *others = guard.policy.reads
+        for changes in (
+            {"positions": ((2, 0), (2, 1), (2, 2), (2, 3))},
+            {"positions": ((1, 0), (0, 0), (2, 2), (2, 3))},
+            {"reads": ((str(twin.address), guard.policy.reads[0][1]), *others)},
+            {"reads": ((guard.policy.reads[0][0], selector("all_knobs()")), *others)},
+            {"reads": (*guard.policy.reads, guard.policy.reads[0])},
+        ):
+            with reverting(OTHERWISE):
+                guard.limit({}, **changes)
+        guard.steward.pause([guard.market], sender=guard.guardian)
         guard.limit({}, positions=((2, 0), (2, 1), (2, 2), (2, 3)))
-        guard.apply({0: 110, 1: 100, 3: 650})
-        assert guard.state().values == [110, 100, 500, 650]
+        assert (guard.state().sequence, guard.state().values) == (1, list(INITIAL))
 
     def test_set_policy__market_that_is_not_active__may_change_everything(self, guard):
         guard.put(guard.policy, OTHER)

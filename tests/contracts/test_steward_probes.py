@@ -5,7 +5,7 @@ from dataclasses import replace
 import boa
 import pytest
 from eth_abi import encode
-from policies import HEALTH_ABOVE, HEALTH_BELOW, HEALTH_FALSE, HEALTH_TRUE, Health
+from policies import HEALTH_ABOVE, HEALTH_BELOW, HEALTH_FALSE, HEALTH_NONE, HEALTH_TRUE, Health
 from reverts import rule
 from stewards import load_target
 
@@ -144,3 +144,7 @@ class TestFailure:
 
     def test_apply__probes_where_the_policy_has_no_health_view__reverts(self, account, refused):
         refused(FAILED, TIGHTER, probes=(account(1_000),), max_liquidatable=16)
+
+    def test_apply__probes_where_the_policy_does_not_say_what_the_view_means__reverts(self, watching, account, refused):
+        watching("buffer(address)", HEALTH_NONE)
+        refused("risk_steward: no health view", TIGHTER, probes=(account(1_000),), max_liquidatable=16)

@@ -42,19 +42,45 @@ class TestLastGood:
         boa.env.time_travel(seconds=1)
         assert good(guard) == current(guard) != before
 
-    def test_market_state__versions_in_quick_succession__the_newest_that_outlived_probation_is_good(self, guard):
-        boa.env.time_travel(seconds=36)
+    def test_market_state__versions_in_quick_succession__are_proven_all_the_same(self, guard):
+        """However often parameters change in turn, what is good is never older than two probations and a change."""
+        guard.limit({3: {"cooldown": 0}})
+        made = [current(guard)]
+        for step in range(1, 30):
+            boa.env.time_travel(seconds=PROBATION // 4)
+            guard.apply({3: 600 + step})
+            made.append(current(guard))
+            assert boa.env.timestamp - good(guard)[1] <= 2 * PROBATION + PROBATION // 4
+            assert good(guard) in made
+        assert len({good(guard), made[0]}) == 2
+        guard.rollback({3: 600 + made.index(good(guard))})
+
+    def test_rollback__candidate_that_outlived_its_probation__is_restored(self, guard):
+        guard.limit({3: {"cooldown": 0}})
         guard.apply({3: 650})
-        boa.env.time_travel(seconds=PROBATION)
-        proven = good(guard)
-        assert proven == current(guard)
-        for value in (700, 750):
-            guard.apply({3: value})
-            boa.env.time_travel(seconds=COOLDOWN)
-            assert good(guard) == proven != current(guard)
-            boa.env.time_travel(seconds=24)
-        guard.apply({3: 760})
+        candidate = current(guard)
+        boa.env.time_travel(seconds=PROBATION - 1)
+        guard.apply({3: 700})
+        before = good(guard)
+        assert before[1] < candidate[1] or before != candidate
+        boa.env.time_travel(seconds=1)
+        assert good(guard) == candidate
         guard.rollback({3: 650})
+        assert good(guard) == current(guard) == (candidate[0], boa.env.timestamp)
+
+    def test_rollback__candidates_after_the_restored_version__are_never_good_again(self, guard):
+        guard.limit({3: {"cooldown": 0}})
+        for value in (650, 700):
+            guard.apply({3: value})
+            boa.env.time_travel(seconds=60)
+        guard.rollback({3: 600})
+        restored = current(guard)
+        guard.apply({3: 610})
+        boa.env.time_travel(seconds=PROBATION - 60)
+        guard.apply({3: 620})
+        assert good(guard) == restored
+        boa.env.time_travel(seconds=60)
+        guard.rollback({3: 610})
 
     def test_market_state__every_version_proven__the_last_one_is_good(self, guard):
         for value in (650, 700, 750):
@@ -311,14 +337,17 @@ def test_market_state__any_history__tells_the_newest_version_that_was_proven(gua
     with boa.env.anchor():
         guard.limit({3: {"cooldown": 0}})
         versions = [(600, boa.env.timestamp, True)]
-        proven = versions[0]
+        proven, candidate = versions[0], None
         for number, (wait, act) in enumerate(acts, start=1):
             boa.env.time_travel(seconds=wait)
             now, (value, at, is_good) = boa.env.timestamp, versions[-1]
             if is_good or now - at >= PROBATION:
-                proven = versions[-1]
+                proven, candidate = versions[-1], None
+            elif candidate is not None and now - candidate[1] >= PROBATION:
+                proven, candidate = candidate, None
             if act == "apply":
                 guard.apply({3: 600 + number})
+                candidate = candidate or (versions[-1] if versions[-1] != proven else None)
                 versions.append((600 + number, now, False))
             elif act == "rebase":
                 guard.steward.rebase(guard.market, sender=guard.governance)
@@ -327,7 +356,7 @@ def test_market_state__any_history__tells_the_newest_version_that_was_proven(gua
                 guard.rollback({3: proven[0]})
                 versions.append((proven[0], now, True))
             if versions[-1][2]:
-                proven = versions[-1]
+                proven, candidate = versions[-1], None
             parts = (guard.steward.address, boa.env.evm.patch.chain_id, guard.market, (*INITIAL[:3], proven[0]))
             expected = keccak(encode(["address", "uint256", "bytes32", "uint256[]"], parts))
             assert good(guard) == (expected, proven[1])

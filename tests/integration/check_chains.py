@@ -41,7 +41,7 @@ def as_timelock(deployed, bare):
 def checked(deployed, bare, tmp_path):
     """Check with a binding changed by replacements, or a deployment changed by fields; return the report."""
 
-    def run(*replacements, own=(ADDRESSES[1],), **changes):
+    def run(*replacements, own=(ADDRESSES[1],), names=(MARKET,), **changes):
         text = BINDING
         for old, new in replacements:
             assert old in text
@@ -52,7 +52,7 @@ def checked(deployed, bare, tmp_path):
 
         async def go():
             async with Rpc(bare.url) as rpc:
-                return await examine(rpc, deployed.model_copy(update=changes), {MARKET: source}, own)
+                return await examine(rpc, deployed.model_copy(update=changes), dict.fromkeys(names, source), own)
 
         return asyncio.run(go())
 

@@ -14,6 +14,9 @@ from keeper.findings import Verdict
 BINDING = (PACKAGE / "protocols" / "options_market.toml").read_text()
 PROTOCOL = load_protocol("options_market", DEFAULT_SETTINGS)
 POLICIES = load_policies(PROTOCOL)
+SWAPPED = ('"$spot_shock_up",\n  "$spot_shock_down"', '"$spot_shock_down",\n  "$spot_shock_up"')
+"""Exchanges two arguments of the binding's setter."""
+
 SIGNERS = tuple(ascending(*ADDRESSES[1:3]))
 ROLES = Roles(SIGNERS, 1, (ADDRESSES[2],), (ADDRESSES[3],), POLICIES.timelock_delay_seconds)
 

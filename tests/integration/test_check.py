@@ -185,6 +185,23 @@ def test_examine__second_admin__fails_and_names_both(deployed, as_timelock, worl
     assert failure.check == "the timelock alone governs"
     assert STRANGER in failure.detail
     assert deployed.timelock in failure.detail
+    assert failure.remedy == "have every other holder revoke its own with revokeRole"
+
+
+def test_examine__steward_that_nobody_governs__says_that_no_one_can_mend_it(deployed, as_timelock, world, checked):
+    as_timelock(world["steward"], "revokeRole", DEFAULT_ADMIN_ROLE, deployed.timelock)
+    failure = only_failure(checked())
+    assert (failure.check, failure.detail[-9:]) == ("the timelock alone governs", "by nobody")
+    assert "nobody can grant it any more" in failure.remedy
+    assert "put up a new steward" in failure.remedy
+
+
+def test_examine__steward_governed_by_another__is_given_back_before_that_one_gives_up(
+    deployed, as_timelock, world, checked
+):
+    as_timelock(world["steward"], "grantRole", DEFAULT_ADMIN_ROLE, STRANGER)
+    as_timelock(world["steward"], "revokeRole", DEFAULT_ADMIN_ROLE, deployed.timelock)
+    assert only_failure(checked()).remedy.startswith(f"have a holder grant it to {deployed.timelock} with grantRole")
 
 
 def test_examine__admin_beside_the_timelock_over_the_timelock__fails(as_timelock, world, checked):

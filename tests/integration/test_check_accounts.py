@@ -11,6 +11,7 @@ from vyper.compiler import compile_code
 
 from chain.protocol import BoundProtocol
 from chain.rpc import Rpc, head
+from config.deployment import MarketContracts
 from config.load import load_protocol
 from keeper.check_accounts import DESCRIBED, FOUND, JUDGED, check_accounts
 from keeper.check_protocol import check_protocol
@@ -51,7 +52,7 @@ def protocols(fresh_chain):
 def examined(protocols, bare, tmp_path):
     """Check one of the protocols, its binding changed piece by piece."""
 
-    async def run(name, *replacements, checks=(check_accounts,)):
+    async def run(name, *replacements, checks=(check_accounts,), since_block=0):
         text = (TARGETS / f"{name}.toml").read_text()
         for old, new in replacements:
             assert old in text
@@ -60,7 +61,9 @@ def examined(protocols, bare, tmp_path):
         binding = load_protocol("mine.toml", tmp_path / "keeper.toml")
         bound = BoundProtocol(binding, dict.fromkeys(NAMES[name], protocols[name].address), KEYS[name])
         async with Rpc(bare.url) as rpc:
-            ground = Ground(rpc, await head(rpc), SimpleNamespace(block=0, code_hashes={}))
+            market = MarketContracts(contracts=dict(bound.contracts), since_block=since_block)
+            deployment = SimpleNamespace(block=0, code_hashes={}, markets={"M": market})
+            ground = Ground(rpc, await head(rpc), deployment)
             source = Source(binding, "mine.toml", text)
             return Report(tuple([one for check in checks for one in await check(ground, "M", source, bound)]))
 
@@ -115,6 +118,18 @@ async def test_check__accounts_known_by_events__are_judged_in_every_round(examin
     found = said(await examined("vaults"))
     assert found["oracle rounds answer"] == (Verdict.OK, "2 rounds to check")
     assert found[JUDGED] == (Verdict.OK, "1 accounts answer, 0 liquidatable")
+
+
+@pytest.mark.usefixtures("vaults")
+async def test_check__block_where_logs_begin_is_not_recorded__fails_and_names_the_key(examined):
+    (failure,) = (await examined("vaults", since_block=None)).failures
+    assert failure.check == FOUND
+    assert failure.detail.startswith("the deployment file: markets.M.since_block: missing")
+
+
+@pytest.mark.usefixtures("positions")
+async def test_check__accounts_that_no_log_is_needed_for__need_no_block(examined):
+    assert (await examined("positions", since_block=None)).ok
 
 
 @pytest.mark.parametrize("name", ["positions", "vaults"])

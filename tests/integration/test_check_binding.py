@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from checks import BINDING, POLICIES, line_of
-from setups import settings_file
+from checks import BINDING, POLICIES, SWAPPED, line_of, put_policy
+from setups import STRANGER, settings_file
+from trials import MARKET
 
 from chain.anvil import KEYS
+from config.load import load_protocol
 from keeper.findings import Finding, Verdict
 from keeper.terminal import EXIT_USAGE
 from keeper.trial import write_deployment
@@ -49,6 +51,76 @@ def test_examine__limits_of_the_protocol__are_read_and_shown(checked):
     report = checked(("[price]", '[[limits]]\nname = "ramp"\nfunction = "ramp_duration()"\n\n[price]'))
     shown = next(one for one in report.findings if one.check == "limit ramp")
     assert (shown.verdict, shown.detail) == (Verdict.OK, str(POLICIES.ramp_seconds))
+
+
+# Setters against getters
+
+
+@pytest.fixture
+def swapped(bare, deployed, world, as_timelock, tmp_path):
+    """Put a policy into force that was made of a binding with two arguments of its setter exchanged."""
+    (tmp_path / "swapped.toml").write_text(BINDING.replace(*SWAPPED))
+    put_policy(bare, deployed, world, as_timelock, binding=load_protocol("swapped.toml", tmp_path / "keeper.toml"))
+
+
+def set_shocks(bare, world, up, down):
+    """Let the owner set both shocks behind the steward."""
+    owner, market, steward = bare.deployer.address, world["market"], world["steward"].address
+    bare.act(owner, market, "set_parameter_setter", owner)
+    bare.act(owner, market, "set_parameters", [up, down, *market.functions.parameters().call()[2:]])
+    bare.act(owner, market, "set_parameter_setter", steward)
+
+
+@pytest.mark.usefixtures("swapped")
+def test_examine__two_arguments_of_a_setter_exchanged__names_both_values_and_the_line(bare, world, checked):
+    set_shocks(bare, world, 1_000, 900)
+    found = checked(SWAPPED).failures
+    assert {one.check for one in found} == {"the setters write what the getters read"}
+    assert [one.detail for one in found] == [
+        "spot_shock_up is 1000, and 900 once all live values were written",
+        "spot_shock_down is 900, and 1000 once all live values were written",
+    ]
+    assert {one.where for one in found} == {f"binding.toml:{line_of(BINDING, 'args = [[')}"}
+
+
+@pytest.mark.usefixtures("swapped")
+def test_examine__two_equal_values_exchanged__names_what_moved_instead(bare, world, checked):
+    set_shocks(bare, world, 1_000, 1_000)
+    assert [one.detail for one in checked(SWAPPED).failures] == [
+        "spot_shock_up +1: spot_shock_down moved by +1",
+        "spot_shock_up -1: spot_shock_down moved by -1",
+        "spot_shock_down +1: spot_shock_up moved by +1",
+        "spot_shock_down -1: spot_shock_up moved by -1",
+    ]
+
+
+@pytest.mark.usefixtures("swapped")
+def test_examine__setter_role_elsewhere__is_rehearsed_from_there(bare, world, checked):
+    bare.act(bare.deployer.address, world["market"], "set_parameter_setter", STRANGER)
+    checks = {one.check for one in checked(SWAPPED).failures}
+    assert "the setters write what the getters read" in checks
+    assert f"the protocol takes settings from {world['steward'].address}" in checks
+
+
+def test_examine__setter_that_nobody_may_call__does_not_ask_for_a_handover(bare, world, checked):
+    report = checked(("set_parameters(uint256[6])", "set_all_parameters(uint256[6])"))
+    failure = next(one for one in report.failures if one.check.startswith("the protocol takes settings from"))
+    accounts = f"{world['steward'].address} and {bare.deployer.address}"
+    assert failure.remedy.startswith(f"it refuses these calls from {accounts} as well: mend the binding's setter")
+
+
+def test_examine__value_at_the_edge_of_its_corridor_and_an_invariant__moves_the_other_way(bare, world, checked):
+    lowest, highest = POLICIES.limits["spot_shock_up"].minimum, POLICIES.limits["spot_shock_down"].maximum
+    set_shocks(bare, world, lowest, highest)
+    assert checked().ok
+
+
+def test_examine__same_contract_under_two_names__fails(deployed, world, checked):
+    twins = dict.fromkeys((MARKET, "TWIN"), deployed.markets[MARKET])
+    report = checked(names=tuple(twins), markets=twins)
+    (failure,) = [one for one in report.failures if one.check == "no other market writes its settings"]
+    assert failure.subject == "TWIN"
+    assert failure.detail.startswith(f"set_parameters(uint256[6]) of {world['market'].address} is that of SPX too")
 
 
 # At the start

@@ -195,6 +195,14 @@ MARKETS_REFUSED = {
         '[markets.SPX]\nexecutor = "0x{b}"\ncontracts.market = "{m}"',
         "markets.SPX.executor = 0x{b}: no contract",
     ),
+    "executor is the market": (
+        '[markets.SPX]\nexecutor = "{m}"\ncontracts.market = "{m}"',
+        "markets.SPX.executor = {m}: is contracts.market itself, of which set_parameters(uint256[6]) is called",
+    ),
+    "other contract": (
+        '[markets.SPX.contracts]\nmarket = "{f}"',
+        "markets.SPX.contracts.market = {f}: its parameters() gives no spot_shock_up: ",
+    ),
 }
 
 
@@ -203,7 +211,9 @@ def test_deploy__markets_file_is_not_of_these_settings__is_refused_before_anythi
     command, config, bare, standing, case
 ):
     path, market = standing
-    text, words = (part.format(a="11" * 20, b="22" * 20, m=market.address) for part in MARKETS_REFUSED[case])
+    feed = market.functions.oracle().call()
+    places = {"a": "11" * 20, "b": "22" * 20, "m": market.address, "f": feed}
+    text, words = (part.format(**places) for part in MARKETS_REFUSED[case])
     path.write_text(text)
     before = bare.transactions()
     ended = command("deploy", "-c", config, "--markets", path, key=OWNER)
@@ -233,17 +243,26 @@ def test_deploy__file_exists_and_force__replaces_it(command, config, target):
 
 REFUSED = {
     "signer": (("--signer", "0x1234"), "--signer 0x1234: must be an address"),
-    "zero signer": (("--signer", "0x" + "00" * 20), "must be an address"),
+    "zero signer": (("--signer", "0x" + "00" * 20), "must not be the zero address"),
     "signer twice": (
         ("--signer", ADDRESSES[1], "--signer", ADDRESSES[1].lower()),
-        "--signer: an address is given tw",
+        f"--signer {ADDRESSES[1]}: is given twice",
+    ),
+    "signer without 0x": (("--signer", ADDRESSES[1][2:]), f"--signer {ADDRESSES[1][2:]}: must be an address, 0x and"),
+    "signer with 0X": (("--signer", "0X" + ADDRESSES[1][2:]), "must be an address, 0x and 40 hex digits"),
+    "checksum": (("--guardian", "0x" + ADDRESSES[1][2:].swapcase()), "its checksum right"),
+    "too many govern": (
+        [part for number in range(1, 18) for part in ("--governance", f"0x{number:040x}")],
+        "--governance: 17 addresses, the timelock takes 16",
     ),
     "guardian": (("--guardian", "alice"), "--guardian alice: must be an address"),
     "governance": (("--governance", ADDRESSES[1][:-1]), "must be an address"),
     "threshold": (("--threshold", 2), "--threshold 2: must be in 1..1, the number of signers"),
     "no threshold": (("--threshold", 0), "--threshold 0: must be in 1..1, the number of signers"),
-    "price zero": (("--price", "0"), "--price 0: must be above 0"),
-    "price nan": (("--price", "nan"), "--price nan: must be above 0"),
+    "price zero": (("--price", "0"), "--price 0: must be in 1e-08..1e+19"),
+    "price nan": (("--price", "nan"), "--price nan: must be in 1e-08..1e+19"),
+    "price below the feed's digits": (("--price", "1e-9"), "--price 1e-09: must be in 1e-08..1e+19"),
+    "price above what settles": (("--price", "1e40"), "--price 1e+40: must be in 1e-08..1e+19"),
     "policies": (("--policies", "nowhere.toml"), "nowhere.toml: cannot be read"),
     "markets": (("--markets", "nowhere.toml"), "nowhere.toml: cannot be read"),
 }
@@ -268,6 +287,61 @@ def test_deploy__policies_without_a_start__cannot_put_up_a_trial(command, config
     assert ended.code == EXIT_USAGE
     assert "a trial market needs ramp_seconds, limits.liquidation_penalty.initial" in ended.err
     assert bare.transactions() == 0
+
+
+TRIALS_REFUSED = {
+    "ordering": (
+        {"initial = 3_300": "initial = 5_500"},
+        "limits.liquidation_threshold.initial = 5500, limits.maintenance_factor.initial = 5000: must keep",
+    ),
+    "age": ({"max_price_age_seconds = 90_000": f"max_price_age_seconds = {10**26}"}, "max_price_age_seconds"),
+    "the market's own rule": (
+        {"initial = 350\nminimum = 200\nmaximum = 4_000": "initial = 10_000\nminimum = 200\nmaximum = 10_000"},
+        "a trial market cannot start at spot_shock_up 300, spot_shock_down 10000",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRIALS_REFUSED)
+def test_deploy__trial_that_could_not_start__is_refused_before_anything_is_sent(command, config, bare, tmp_path, case):
+    changes, words = TRIALS_REFUSED[case]
+    text = (PACKAGE / "policies" / "options_market.toml").read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "policies.toml"
+    path.write_text(text)
+    before = bare.transactions()
+    ended = command("deploy", "-c", config, "--policies", path, key=OWNER)
+    assert ended.code == EXIT_USAGE, ended
+    assert f"{path}:" in ended.err
+    assert words in ended.err
+    assert bare.transactions() == before
+
+
+def test_deploy__trial_market_with_too_long_a_name__is_refused_before_anything_is_sent(command, bare, tmp_path):
+    config = settings_file(tmp_path, bare.url, name='"SEVENTEENLETTERS1"')
+    ended = command("deploy", "-c", config, key=OWNER)
+    assert ended.code == EXIT_USAGE, ended
+    assert "market SEVENTEENLETTERS1: a trial market's name has at most 16 bytes" in ended.err
+    assert bare.transactions() == 0
+
+
+def test_deploy__binding_of_another_protocol__puts_up_no_trial(command, bare, tmp_path):
+    config = settings_file(tmp_path, bare.url, "lyra_v1")
+    ended = command("deploy", "-c", config, key=OWNER)
+    assert ended.code == EXIT_USAGE, ended
+    assert "binding lyra_v1 needs contracts.option_greek_cache" in ended.err
+    assert bare.transactions() == 0
+
+
+def test_deploy__file_is_a_folder_and_force__is_refused_before_anything_is_sent(command, config, bare, target):
+    target.mkdir()
+    before = bare.transactions()
+    ended = command("deploy", "-c", config, "--force", key=OWNER)
+    assert ended.code == EXIT_USAGE, ended
+    assert f"{target}: is a folder" in ended.err
+    assert bare.transactions() == before
 
 
 def test_deploy__folder_of_the_file_missing__is_refused_before_anything_is_sent(command, bare, tmp_path):
@@ -308,14 +382,38 @@ def test_deploy__account_without_money__names_the_step_and_writes_no_file(comman
     assert not target.exists()
 
 
-def test_deploy__corridor_that_excludes_a_live_value__names_step_and_rule(command, config, tmp_path, standing):
+def test_deploy__corridor_that_excludes_a_live_value__is_refused_before_anything_is_sent(
+    command, config, bare, tmp_path, standing
+):
     text = (PACKAGE / "policies" / "options_market.toml").read_text()
     path = tmp_path / "policies.toml"
     path.write_text(text.replace("initial = 500\nminimum = 100", "minimum = 501"))
+    before = bare.transactions()
     ended = command("deploy", "-c", config, "--policies", path, "--markets", standing[0], key=OWNER)
-    assert ended.code == EXIT_FAILED
-    assert "SPX: put the policy into force: " in ended.err
-    assert "parameter 5: below corridor" in ended.err
+    assert ended.code == EXIT_USAGE
+    rule = "SPX has 500 live, outside minimum..maximum 501..1000"
+    assert f"{path}: limits.liquidation_penalty: {rule}" in ended.err
+    assert bare.transactions() == before
+
+
+def test_deploy__live_values_that_break_an_ordering__are_refused_before_anything_is_sent(
+    command, bare, tmp_path, standing
+):
+    binding = (PACKAGE / "protocols" / "options_market.toml").read_text()
+    line = "spot_shock_down * 2 <= spot_shock_up"
+    stricter = binding.replace('invariants = ["', f'invariants = ["{line}", "').replace(
+        'name = "options_', 'name = "my_', 1
+    )
+    (tmp_path / "mine.toml").write_text(stricter)
+    limits = tmp_path / "limits.toml"
+    limits.write_text((PACKAGE / "policies" / "options_market.toml").read_text())
+    config = settings_file(tmp_path, bare.url, "mine.toml")
+    before = bare.transactions()
+    ended = command("deploy", "-c", config, "--policies", limits, "--markets", standing[0], key=OWNER)
+    assert ended.code == EXIT_USAGE, ended
+    found = "markets.SPX: spot_shock_down 350 and spot_shock_up 300 are live, which breaks"
+    assert f"{standing[0]}: {found} '{line}' of binding my_market" in ended.err
+    assert bare.transactions() == before
 
 
 def test_deploy__endpoint_goes_away_midway__names_the_step_without_the_url(bare):

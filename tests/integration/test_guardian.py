@@ -133,7 +133,16 @@ def test_veto__what_was_never_announced__is_refused_with_the_stewards_reason(gua
         guard("veto", "0x" + "12" * 32)
 
 
-@pytest.mark.parametrize(("text", "words"), [("0xzz", "must be hex"), ("0x1234", "must be a digest, 0x and 64 hex")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0xzz", "must be hex"),
+        ("0x1234", "must be a digest, 0x and 64 hex"),
+        ("12" * 32, "must be hex: 0x and two digits a byte"),
+        ("0X" + "12" * 32, "must be hex: 0x and two digits a byte"),
+        ("0x" + "12 " * 32, "must be hex: 0x and two digits a byte"),
+    ],
+)
 def test_veto__no_digest__is_refused(guard, text, words):
     with pytest.raises(ConfigError, match=f"{text}: {words}"):
         guard("veto", text)

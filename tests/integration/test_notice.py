@@ -18,7 +18,7 @@ from trials import (
     rows,
     scripted,
 )
-from wires import DEATHS, SEND, Wire, killed_on_the_way, wired
+from wires import DEATHS, Wire, killed_on_the_way, wired
 
 from chain.attestation import announcing as announcement_of
 from keeper.clock import ChainClock
@@ -228,7 +228,7 @@ async def test_tick__announcement_reorganised_into_a_later_block__waits_for_that
         raw = (await rows(keeper, EntryKind.ATTEMPT))[0].body["raw"]
         announcing.ask("anvil_rollback", 1)
         announcing.pass_time(DEADLINE // 2)
-        announcing.ask(SEND, raw)
+        announcing.send_again(raw)
         applicable_at = announcing.now() + NOTICE
         pass_until(announcing, first.applicable_at)
         assert isinstance(await decide(keeper, announcing), NoChange)

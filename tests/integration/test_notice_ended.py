@@ -213,8 +213,8 @@ async def test_tick__price_moved_during_the_notice__is_given_up_told_and_waited_
         announcing.pass_time(NOTICE)
         announcing.post_price(RISKY_PRICE)
         stopped = await decide(keeper, announcing, RISKY_PRICE)
-        assert (type(stopped), stopped.reason) == (Rejected, Reason.SIMULATION_FAILED)
-        assert "too many liquidatable" in stopped.detail
+        assert (type(stopped), stopped.reason) == (Rejected, Reason.IMPACT_TOO_LARGE)
+        assert stopped.detail == f"1 accounts, bound 0: {announcing.risky}"
         assert await incidents(keeper) == TOLD
         (told,) = [row.body["detail"] for row in await rows(keeper, EntryKind.INCIDENT)]
         assert f"`keeper veto {first.attestation}`" in told

@@ -85,8 +85,9 @@ POLICY_REFUSED = {
     "signer": (("--market", MARKET, "--signer", "alice"), "--signer alice: must be an address"),
     "signer twice": (
         ("--market", MARKET, "--signer", ADDRESSES[1], "--signer", ADDRESSES[1].lower()),
-        "--signer: an address is given twice",
+        f"--signer {ADDRESSES[1]}: is given twice",
     ),
+    "signer without 0x": (("--market", MARKET, "--signer", ADDRESSES[1][2:]), "must be an address, 0x and 40 hex"),
     "threshold": (("--market", MARKET, "--threshold", 2), "--threshold 2: must be in 1..1, the number of signers"),
     "no threshold": (("--market", MARKET, "--threshold", 0), "--threshold 0: must be in 1..1, the number of signers"),
     "too many": (

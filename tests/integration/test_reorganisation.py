@@ -105,7 +105,7 @@ async def test_tick__reorganisation_mines_our_change_in_another_block__is_no_inc
         raw = (await rows(keeper, EntryKind.ATTEMPT))[0].body["raw"]
         trial.ask("anvil_rollback", 1)
         trial.pass_time(60)
-        trial.ask("eth_sendRawTransaction", raw)
+        trial.send_again(raw)
         assert isinstance(await decide(keeper, trial), NoChange)
         assert await incidents(keeper) == []
         assert await rows(keeper, EntryKind.UNDONE) == []

@@ -110,6 +110,10 @@ class Trial:
         self.ask("evm_increaseTime", seconds)
         self.ask("evm_mine")
 
+    def send_again(self, raw):
+        """Broadcast a signed transaction as it is, and wait until it is mined: the node answers before that."""
+        self.deployer.web3.eth.wait_for_transaction_receipt(self.ask("eth_sendRawTransaction", raw), poll_latency=0.01)
+
     def reorganise(self):
         """Put another block in the place of the latest one: a transaction in it makes its hash another for sure."""
         owner = self.deployer.address

@@ -9,12 +9,13 @@ import tempfile
 import time
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mutants.bench import CONTRACTS, Bench, TrialFault, take_snapshot
 from mutants.equivalents import Equivalents
 from mutants.mutator import Mutant, mutants_of
 from mutants.session import Session
-from mutants.trial import CONTRACTS, SURVIVED, Bench, Plan, Trial, TrialFault, take_snapshot
+from mutants.trial import SURVIVED, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,14 @@ def main() -> int:
             if arguments.list:
                 _tell("\n".join(str(mutant) for mutant in session.mutants))
                 return 0
-            benches = [Bench.make(snapshot, Path(folder) / str(index)) for index in range(arguments.jobs)]
-            _measure(session, benches, _test_files(snapshot, mutants))
-            _try_all(session, benches)
+            files = _test_files(snapshot, mutants)
+            benches = [Bench.open(snapshot, Path(folder) / str(index), files) for index in range(arguments.jobs)]
+            try:
+                _measure(session, benches)
+                _try_all(session, benches)
+            finally:
+                for bench in benches:
+                    bench.close()
     except (TrialFault, ValueError) as fault:
         sys.stderr.write(f"{fault}\n")
         return 2
@@ -87,16 +93,15 @@ def _test_files(root: Path, mutants: Sequence[Mutant]) -> tuple[str, ...]:
     return tuple(path.relative_to(root).as_posix() for path in paths)
 
 
-def _measure(session: Session, benches: Sequence[Bench], files: tuple[str, ...]) -> None:
-    """Run all the tests once: they must pass, and they will be run the quickest first."""
-    _tell(f"Running {len(files)} files of tests on the contracts as they are")
-    session.files = files
-    shares = [files[index :: len(benches)] for index in range(len(benches))]
-    trials = [bench.start(None, Plan(share)) for bench, share in zip(benches, shares, strict=True) if share]
-    for trial in trials:
-        verdict = trial.result()
+def _measure(session: Session, benches: Sequence[Bench]) -> None:
+    """Run all the tests once: they must pass, and say how long each takes."""
+    _tell("Running the tests on the contracts as they are")
+    for index, bench in enumerate(benches):
+        bench.start(None, Plan(share=(index, len(benches))))
+    for bench in benches:
+        verdict = bench.result()
         if verdict.outcome != SURVIVED:
-            raise TrialFault(f"without a mutant, this test fails: {verdict.test}\n{trial.output.read_text()}")
+            raise TrialFault(f"without a mutant, this test fails: {verdict.test}\n{bench.output.read_text()}")
         session.seconds.update(verdict.seconds)
 
 
@@ -105,16 +110,15 @@ def _try_all(session: Session, benches: Sequence[Bench]) -> None:
     started = time.monotonic()
     waiting = list(reversed(session.mutants))
     idle = list(benches)
-    running: dict[int, tuple[Bench, Mutant, Trial]] = {}
+    running: dict[Any, tuple[Bench, Mutant]] = {}
     while waiting or running:
         while waiting and idle:
             bench, mutant = idle.pop(), waiting.pop()
-            trial = bench.start(mutant, session.plan(mutant))
-            running[trial.process.sentinel] = (bench, mutant, trial)
-        for sentinel in wait(list(running)):
-            bench, mutant, trial = running.pop(sentinel)
-            session.verdicts[mutant] = trial.result()
-            bench.clear(mutant)
+            bench.start(mutant, session.plan(mutant))
+            running[bench.connection] = (bench, mutant)
+        for connection in wait(list(running)):
+            bench, mutant = running.pop(connection)
+            session.verdicts[mutant] = bench.result()
             idle.append(bench)
             _tell(session.progress(mutant, time.monotonic() - started))
     session.minutes = (time.monotonic() - started) / 60

@@ -18,6 +18,7 @@ BOUNDARIES = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 OPPOSITES = {"==": "!=", "!=": "=="}
 COMPARISON = re.compile(rb"<=|>=|==|!=|<|>")
 REENTRANCY = re.compile(rb"^# pragma nonreentrancy on$", re.MULTILINE)
+REASON = re.compile(r'"([^"]*[a-z][^"]*)"')
 DELETED = "pass"
 STATEMENTS = (ast.Assert, ast.Assign, ast.AugAssign, ast.Break, ast.Continue, ast.Log)
 
@@ -43,6 +44,11 @@ class Mutant:
     def is_deletion(self) -> bool:
         """Whether a whole check or remembered effect is gone, not only weakened."""
         return self.after == DELETED
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What a contract says there when it refuses, without its own name."""
+        return tuple(text.rpartition(": ")[2] for text in REASON.findall(self.before))
 
     @property
     def change(self) -> str:

@@ -15,22 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """Mutants to try, the test files to run, seconds that each takes, and the verdicts so far."""
+    """Mutants to try, seconds that each test takes, and the verdicts so far."""
 
     mutants: Sequence[Mutant]
-    files: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     verdicts: dict[Mutant, Verdict] = field(default_factory=dict)
     minutes: float = 0
 
     def plan(self, mutant: Mutant) -> Plan:
-        """Tests that killed in the same function first, then those in the same file; the latest first."""
+        """What to run first: tests that killed in the same function, then those in the same file; the latest first."""
         verdicts = reversed(self.verdicts.items())
         killed = [(other, verdict.test) for other, verdict in verdicts if verdict.outcome == KILLED]
         nearby = [pair for pair in killed if pair[0].file == mutant.file]
         nearby.sort(key=lambda pair: pair[0].function != mutant.function)
-        tests = dict.fromkeys(test for _, test in nearby)
-        return Plan(self.files, {test: rank for rank, test in enumerate(tests)}, self.seconds)
+        killers = tuple(dict.fromkeys(test for _, test in nearby))
+        return Plan(reasons=mutant.reasons, killers=killers, seconds=self.seconds)
 
     def by_outcome(self, outcome: str) -> list[Mutant]:
         """The mutants with an outcome, in the order of their verdicts."""

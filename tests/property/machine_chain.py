@@ -56,10 +56,9 @@ class Chain:
         code = compile_code(TARGET.read_text(), output_formats=["bytecode"])["bytecode"]
         self.protocols = tuple(self.evm.deploy(GOVERNANCE, bytes.fromhex(code[2:])) for _ in range(4))
         self.safe = deploy_safe(self.house, self.stewards[0])
-        executor = self.safe or self.stewards[0]
         for protocol in self.protocols:
             self.act(protocol, "poke(uint256[16])", words(INITIAL))
-            for setter in {*self.stewards, executor}:
+            for setter in {*self.stewards, self.safe}:
                 self.act(protocol, "allow(address)", words((int(setter, 16),)))
         self.stored = tuple(self._start(*line) for line in LINES)
         self.slots: list[Slot] = []
@@ -107,7 +106,7 @@ class Chain:
 
     def records(self, policy: Policy) -> Records:
         """A policy's records with the addresses of this chain."""
-        executor = self.safe if policy.through_safe and self.safe else NOBODY
+        executor = self.safe if policy.through_safe else NOBODY
         return records(policy, self.protocols[policy.protocol], executor)
 
     def store(self, blob: bytes) -> str:

@@ -28,7 +28,7 @@ class Version:
     values: Values
     at: int
     proven: bool = False
-    """Whether it was made for proven, or outlived its probation before the next came."""
+    """Whether it was made for proven, or is known to have outlived its probation."""
 
     def is_good(self, now: int, probation: int) -> bool:
         """Whether a rollback may restore it, were it followed by another version now."""
@@ -62,6 +62,9 @@ class Line:
     stored: str
     status: int = INACTIVE
     versions: list[Version] = field(default_factory=list)
+    candidate: Version | None = None
+    """The oldest version since the newest proven one that nothing has undone: the next to be proven."""
+
     moves: dict[int, list[Move]] = field(default_factory=dict)
     eras: dict[int, int] = field(default_factory=dict)
 
@@ -86,16 +89,25 @@ class Line:
 
     def last_good(self, now: int) -> Version:
         """Search the versions for the newest that a rollback may restore."""
-        current = [self.current] if self.current.is_good(now, self.policy.probation) else []
-        return [*(version for version in self.versions[:-1] if version.proven), *current][-1]
+        waiting = [version for version in (self.candidate, self.current) if version is not None]
+        ripe = [version for version in waiting if version.is_good(now, self.policy.probation)]
+        return [*(version for version in self.versions if version.proven), *ripe][-1]
 
     def advance(self, values: Values, now: int, *, proven: bool = False) -> None:
-        """Add a version; the one before has had its time."""
-        number = 0
+        """Add a version to those before, which go on to be on probation."""
         if self.versions:
-            number = self.sequence + 1
-            self.current.proven = self.current.is_good(now, self.policy.probation)
-        self.versions.append(Version(number, values, now, proven))
+            for version in (self.candidate, self.current):
+                if version is not None and version.is_good(now, self.policy.probation):
+                    version.proven, self.candidate = True, None
+            if not self.current.proven:
+                self.candidate = self.candidate or self.current
+        self.versions.append(Version(self.sequence + 1 if self.versions else 0, values, now, proven))
+
+    def restore(self, now: int) -> None:
+        """Add the last good version once more; those after it are not to be restored any more."""
+        good = self.last_good(now)
+        self.candidate = None
+        self.versions.append(Version(self.sequence + 1, good.values, now, proven=True))
 
     def put(self, policy: Policy, stored: str) -> None:
         """Put a policy into force."""
@@ -190,6 +202,8 @@ def check_corridor(policy: Policy, index: int, value: int) -> None:
 def check_invariants(policy: Policy, values: Values) -> None:
     """Refuse values out of their order. Raises Refused."""
     for index, rule in enumerate(policy.invariants):
+        for side in (rule.a, rule.b):
+            require(values[side] < 2**128, f"parameter {side}: too large")
         require(values[rule.a] * rule.factor_a <= values[rule.b] * rule.factor_b, f"invariant {index} broken")
 
 

@@ -118,9 +118,10 @@ class Model:
         require(line.status != RETIRED, "market retired")
         values = self.protocols[policy.protocol].read(policy, self.now)
         check_within(policy, values)
-        require(line.status != ACTIVE or self.live(line) == values, "reads other values")
+        alike = (line.policy.protocol, line.policy.access) == (policy.protocol, policy.access)
+        require(line.status != ACTIVE or alike, "reads otherwise")
         line.put(policy, stored)
-        if line.status == PAUSED and line.current.values != values:
+        if line.status == PAUSED and not alike:
             line.advance(values, self.now, proven=True)
 
     def activate(self, line: Line) -> None:
@@ -147,6 +148,8 @@ class Model:
         """Stop changes of those of these markets that are active, or let all of them through again. Raises Refused."""
         before, after = (ACTIVE, PAUSED) if paused else (PAUSED, ACTIVE)
         lines = [self.find(steward, market) for market in markets]
+        known = all(line is not None and line.status != INACTIVE for line in lines)
+        require(known or not paused, "market not active")
         fitting = [line for line in lines if line is not None and line.status == before]
         require(paused or len(fitting) == len(set(markets)) == len(markets), "market not in that status")
         for line in fitting:
@@ -172,7 +175,7 @@ class Model:
         assert trial.digest not in self.used, "a message worked twice"
         self.used.add(trial.digest)
         if trial.function == "rollback":
-            line.advance(trial.after, self.now, proven=True)
+            line.restore(self.now)
             return
         for index, (before, after) in enumerate(zip(trial.before, trial.after, strict=True)):
             if before != after:

@@ -142,6 +142,11 @@ class Policy:
             for index, place in enumerate(self.order)
         ]
 
+    @property
+    def access(self) -> tuple[list[bytes], list[int]]:
+        """How its parameters are read."""
+        return self.reads(), self.positions()
+
     def calldata(self, before: tuple[int, ...], after: tuple[int, ...]) -> list[bytes]:
         """Calls that turn some values into others."""
         changed = {index for index, value in enumerate(before) if value != after[index]}

@@ -212,7 +212,7 @@ class Machine(Observed):
         if act == "hand_on":
             self._hand_on(line, seed)
             return
-        if act == "retire" and seed % 6:
+        if act == "retire" and seed % 4:
             act = "activate"
         expected = self.refusal(lambda: getattr(self.model, act)(line))
         self.settle(act, expected, self.chain.govern(line.steward, f"{act}(bytes32)", line.market))

@@ -138,10 +138,10 @@ def fewer(_random: Random, policy: Policy, _live: Values) -> Policy:
     return _each(short, lambda row: replace(row, coupled=0))
 
 
-VARIANTS = (wider, narrower, budget, window, pace, notice, probation, ties, access, access, quorum, quorum)
+VARIANTS = (wider, narrower, budget, window, pace, notice, probation, ties, quorum, quorum)
 """Policies that come into force as long as the live values fit them."""
 
-TRAPS = (excluding, disordered, permuted, fewer)
+TRAPS = (excluding, disordered, permuted, fewer, access)
 """Policies that may be stored, but must not come into force on an active market."""
 
 

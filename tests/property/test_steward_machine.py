@@ -90,7 +90,7 @@ REFUSALS = {
     "parameter #: value not in place",
     "paused",
     "policy not stored",
-    "reads other values",
+    "reads otherwise",
     "registry: bad executor",
     "registry: bad health rule",
     "registry: bad read",

@@ -11,7 +11,7 @@ import pytest
 from steward_evm import MINUTE, Rules, Stewards, World, in_our_words, limits
 from twin_proposals import Author, Walk
 
-from keeper.limits import verdict
+from keeper.limits import announcement, verdict
 from keeper.messages import Change, Proposal, ProposalKind, Reason
 from models.market import Invariant, MarketState
 
@@ -19,6 +19,9 @@ WALKS = 3
 PROPOSALS = 8_000
 LEAST = 40
 """Proposals of every walk that each reason must decide, so that no rule goes untested."""
+
+ANNOUNCED_EACH, LEAST_ANNOUNCED = 4, 10
+"""Of every so many proposals one is announced as well; how many of them each reason of its own must decide."""
 
 TWIN = {
     Reason.PAUSED,
@@ -50,10 +53,17 @@ NAMES_A_PARAMETER = {
 }
 
 
-def agreed(world: World, proposal: Proposal, state: MarketState, announced_at: int | None) -> Reason | None:
+ANNOUNCEMENT = {Reason.ALREADY_ANNOUNCED, Reason.NO_NOTICE_DUE, Reason.NOTICE_TOO_LONG}
+"""What is said of announcements alone, beside all that is said of a change but for its notice."""
+
+
+def agreed(
+    world: World, proposal: Proposal, state: MarketState, announced_at: int | None, *, announces: bool = False
+) -> Reason | None:
     """Return the one verdict of both. Raises AssertionError when there are two."""
-    finding = verdict(proposal, state, world.house.now, announced_at)
-    refusal = world.refusal(proposal)
+    judge = announcement if announces else verdict
+    finding = judge(proposal, state, world.house.now, announced_at)
+    refusal = world.refusal(proposal, "announce" if announces else None)
     if finding is None or refusal is None:
         assert finding is refusal, f"guard: {finding}, steward: {refusal}, on {proposal} in {state}"
         return None
@@ -290,6 +300,11 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     "equal where the first may not exceed": (None, ORDERED, lambda w: w.change((0, 510), (1, 510))),
     "first exceeds the second": (Reason.INVARIANT_BROKEN, ORDERED, lambda w: w.change((0, 501))),
     "weighed sides equal": (None, ORDERED.limit(2, max_step_up=200), lambda w: w.change((2, 666))),
+    "live value larger than any corridor, in an order": (
+        Reason.OUTSIDE_CORRIDOR,
+        ORDERED.limit(2, max_step_up=200),
+        lambda w: wrote(w, 500, 2**128, 500).change((2, 510)),
+    ),
     "weighed side exceeds": (Reason.INVARIANT_BROKEN, ORDERED.limit(2, max_step_up=200), lambda w: w.change((2, 667))),
     "not announced": (Reason.NOT_ANNOUNCED, NOTICE, lambda w: w.change(UP)),
     "loosening needs no notice": (None, NOTICE, lambda w: w.change(DOWN, (1, 510))),
@@ -369,6 +384,45 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
 }
 
 
+NOTICES: dict[str, tuple[Reason | None, Rules, Story]] = {
+    "announced in time": (None, NOTICE, lambda w: w.change(UP, deadline=w.house.now + 500)),
+    "a second too late for its notice": (
+        Reason.NOTICE_TOO_LONG,
+        NOTICE,
+        lambda w: w.change(UP, deadline=w.house.now + 499),
+    ),
+    "announced before": (Reason.ALREADY_ANNOUNCED, NOTICE, lambda w: announced(w, UP, wait=1)),
+    "vetoed before": (Reason.ALREADY_ANNOUNCED, NOTICE, lambda w: announced(w, UP, wait=1, veto=True)),
+    "a loosening announced": (Reason.NO_NOTICE_DUE, NOTICE, lambda w: w.change(DOWN)),
+    "paused, announced": (Reason.PAUSED, NOTICE, lambda w: paused(w).change(UP)),
+    "announced a second after its deadline": (
+        Reason.EXPIRED,
+        NOTICE,
+        lambda w: w.change(UP, deadline=w.house.now - 1),
+    ),
+    "announced too large": (Reason.STEP_TOO_LARGE, NOTICE, lambda w: w.change((0, 700))),
+    "cooldown over at the deadline": (
+        None,
+        NOTICE.limit(0, cooldown=600),
+        lambda w: on_the_minute(w, (1, 510)).change(UP, deadline=w.house.now + 600),
+    ),
+}
+"""What is said of announcements, by name."""
+
+
+def on_the_minute(world: World, *changes: tuple[int, int]) -> World:
+    """Apply a change as a minute begins."""
+    return did(later(world, -world.house.now % MINUTE), *changes)
+
+
+@pytest.mark.parametrize("name", NOTICES)
+def test_notice__guard_and_steward__give_the_verdict_that_the_table_says(stewards, name):
+    expected, rules, story = NOTICES[name]
+    world = stewards.add(rules)
+    proposal = story(world)
+    assert agreed(world, proposal, world.state(), world.announced_at(proposal), announces=True) is expected
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_case__guard_and_steward__give_the_verdict_that_the_table_says(stewards, name):
     expected, rules, story = CASES[name]
@@ -385,10 +439,16 @@ def test_cases__every_reason_of_the_twin__is_in_the_table():
 def test_walk__eight_thousand_proposals__guard_and_steward_never_differ(stewards, seed):
     found: Counter[tuple[ProposalKind, Reason | None]] = Counter()
     walk = Walk(stewards, Author(seed))
-    for world, proposal, state, announced_at in islice(walk, PROPOSALS):
+    notices: Counter[Reason | None] = Counter()
+    for index, (world, proposal, state, announced_at) in enumerate(islice(walk, PROPOSALS)):
         found[proposal.kind, agreed(world, proposal, state, announced_at)] += 1
+        if index % ANNOUNCED_EACH == 0 and proposal.kind is ProposalKind.TUNE:
+            notices[agreed(world, proposal, state, announced_at, announces=True)] += 1
+            hasty = replace(proposal, deadline=world.house.now + max(row.notice for row in state.parameters) - 1)
+            notices[agreed(world, hasty, state, world.announced_at(hasty), announces=True)] += 1
     assert found.total() == PROPOSALS
     reasons = Counter(reason for _, reason in found.elements())
     assert {reason: reasons[reason] for reason in TWIN if reasons[reason] < LEAST} == {}
+    assert {reason: notices[reason] for reason in (*ANNOUNCEMENT, None) if notices[reason] < LEAST_ANNOUNCED} == {}
     assert found[ProposalKind.TUNE, None] > PROPOSALS // 20
     assert found[ProposalKind.ROLLBACK, None] > PROPOSALS // 100

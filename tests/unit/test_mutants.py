@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mutants.compiled import Compiled
 from mutants.equivalents import Equivalents
 from mutants.mutator import mutants_of
 from mutants.session import Session
 from mutants.trial import INVALID, KILLED, SURVIVED, Verdict
 from vyper.compiler import compile_code
+
+from chain import compiler
 
 TESTS = Path(__file__).resolve().parents[1]
 CONTRACT = """# pragma nonreentrancy on
@@ -84,6 +87,11 @@ def test_apply__every_mutant__compiles_and_differs_in_its_place_alone():
         assert before[-1] == after[-1] or mutant.line == len(before)
 
 
+def test_reasons__refusal__are_what_the_contract_says_without_its_name():
+    source = '@internal\ndef act(yes: bool):\n    assert yes, "spender: not so"\n    self._refuse("never", 1)\n'
+    assert [mutant.reasons for mutant in mutants_of(source, "spender.vy")] == [("not so",), ("never",)]
+
+
 def test_mutants_of__packed_word__loses_one_field_at_a_time():
     source = "@internal\ndef pack(a: uint256, b: uint256, c: uint256) -> uint256:\n    return a | b << 8 | c << 16\n"
     assert changes(source) == {
@@ -121,9 +129,9 @@ def tried(*outcomes):
 def test_plan__killers_of_the_same_function__come_first():
     module, function, *_ = mutants_of(CONTRACT, "spender.vy")
     session = tried((KILLED, "test_a"), (KILLED, "test_b"), (SURVIVED, ""), (KILLED, "test_c"))
-    assert session.plan(function).ranks == {"test_c": 0, "test_b": 1, "test_a": 2}
-    assert session.plan(module).ranks == {"test_a": 0, "test_c": 1, "test_b": 2}
-    assert not session.plan(replace(module, file="other.vy")).ranks
+    assert session.plan(function).killers == ("test_c", "test_b", "test_a")
+    assert session.plan(module).killers == ("test_a", "test_c", "test_b")
+    assert not session.plan(replace(module, file="other.vy")).killers
 
 
 def test_summary__outcomes__counts_and_names_what_lived():
@@ -165,49 +173,95 @@ SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from mutants.bench import Bench, TrialFault
 from mutants.mutator import mutants_of
-from mutants.trial import Bench, Plan, TrialFault
+from mutants.trial import Plan
 
 root = Path(sys.argv[1])
-bench = Bench.make(root, root.parent / "bench")
-plan = Plan(("test_spender.py",), {"test_spender.py::test_limit": 0})
 source = (root / "chain/contracts/spender.vy").read_text()
 mutants = {mutant.change: mutant for mutant in mutants_of(source, "spender.vy")}
-for change in (None, *sys.argv[2:]):
-    verdict = bench.start(mutants.get(change), plan).result()
-    print(verdict.outcome, verdict.test, list(verdict.seconds))
-    if change:
-        bench.clear(mutants[change])
+forgets, allows = mutants["self.used += amount -> pass"], mutants["<= -> <"]
+USED, LIMIT = "test_spender.py::test_used", "test_spender.py::test_limit"
+
+bench = Bench.open(root, root.parent / "bench", ["test_spender.py"])
+for mutant, plan in [
+    (None, Plan()),
+    (None, Plan(share=(1, 2))),
+    (forgets, Plan()),
+    (forgets, Plan(killers=(USED,))),
+    (forgets, Plan(reasons=("above the limit",), killers=(USED,))),
+    (forgets, Plan(seconds={LIMIT: 1.5, "test_spender.py::test_code": 2.5})),
+    (replace(forgets, after="nothing("), Plan()),
+    (allows, Plan()),
+    (None, Plan()),
+]:
+    bench.start(mutant, plan)
+    verdict = bench.result()
+    print(verdict.outcome, *(test.removeprefix("test_spender.py::test_") for test in (*verdict.seconds, verdict.test)))
+bench.close()
+bench = Bench.open(root, root.parent / "other", ["test_missing.py"])
+bench.start(None, Plan())
 try:
-    bench.start(None, Plan(("test_missing.py",))).result()
+    bench.result()
 except TrialFault as fault:
     print("fault", "not found" in str(fault))
 """
+COMPILER = """
+from collections import namedtuple
+CONTRACTS = ("spender",)
+Artefact = namedtuple("Artefact", "name abi bytecode source_hash")
+
+def _compile(name, source_hash):
+    raise AssertionError("compiled a second time")
+
+def compile_contract(name):
+    return _compile(name, "")
+"""
 SPENDER_TESTS = """
 from pathlib import Path
-from vyper.compiler import compile_code
-SOURCE = Path(__file__).with_name("chain") / "contracts" / "spender.vy"
+import boa
+from chain.compiler import compile_contract
+SOURCE = str(Path(__file__).with_name("chain") / "contracts" / "spender.vy")
 
-def test_compiles():
-    compile_code(SOURCE.read_text())
+def test_code():
+    assert compile_contract("spender").bytecode == boa.load_partial(SOURCE).compiler_data.bytecode
+
+def test_used():
+    spender = boa.load(SOURCE)
+    spender.spend(1, 2, 256)
+    assert spender.spend(3, 3, 256) == 4
 
 def test_limit():
-    assert "amount <= limit" in SOURCE.read_text()
+    with boa.reverts("above the limit"):
+        boa.load(SOURCE).spend(3, 2, 256)
 """
 
 
-def test_trial__mutants__are_killed_live_or_do_not_compile(tmp_path):
+def test_bench__mutants__are_killed_live_or_do_not_compile(tmp_path):
     tree = tmp_path / "tree"
     (tree / "chain" / "contracts").mkdir(parents=True)
     (tree / "chain" / "contracts" / "spender.vy").write_text(CONTRACT)
+    (tree / "chain" / "__init__.py").touch()
+    (tree / "chain" / "compiler.py").write_text(COMPILER)
     (tree / "test_spender.py").write_text(SPENDER_TESTS)
     (tree / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-c", SCRIPT, str(tree), "<= -> <", "self.used += amount -> pass"]
-    environment = {"PYTHONPATH": str(TESTS), "PATH": ""}
+    environment = {"PYTHONPATH": str(TESTS), "PATH": "", "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", SCRIPT, str(tree)]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "survived  ['test_spender.py']",
-        "killed test_spender.py::test_limit ['test_spender.py']",
-        "survived  ['test_spender.py']",
+        "survived code used limit ",
+        "survived used ",
+        "killed code used used",
+        "killed used used",
+        "killed limit used used",
+        "killed used used",
+        "invalid ",
+        "killed code used used",
+        "survived code used limit ",
         "fault True",
     ]
+
+
+def test_artefact__of_a_contract__is_what_the_product_compiles():
+    compiled = Compiled(compiler.SOURCES).artefact("price_feed", "a hash")
+    assert compiled == compiler._compile("price_feed", "a hash")
