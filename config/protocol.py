@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -80,7 +81,13 @@ class Parameter(Section):
     @property
     def origin(self) -> Fraction:
         """The offset in on-chain units: where the value stands when the role's ratio is 0."""
-        return Fraction(self.offset) * self.scale
+        return _in_units(self.offset, self.scale)
+
+
+@lru_cache
+def _in_units(value: Decimal, scale: int) -> Fraction:
+    """Return a real value in on-chain units, exactly; asked for every parameter at every decision."""
+    return Fraction(value) * scale
 
 
 class Setter(Function):

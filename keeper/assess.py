@@ -23,7 +23,9 @@ def assess(snapshot: Snapshot, forecast: Forecast | None, model_id: str, bars: i
     if spot is None or vol is None or forecast is None:
         raise ValueError("an assessment needs spot, vol and forecast")
     daily = forecast.horizons[DAY].quantiles
-    vol_rises = None if forecast.iv_horizons is None else forecast.iv_horizons[DAY]
+    vol_rise = forecast.vol_rise
+    if vol_rise is None and forecast.iv_horizons is not None:
+        vol_rise = forecast.iv_horizons[DAY][UPPER]
     return Assessment(
         market=state.market,
         block=state.block,
@@ -39,5 +41,5 @@ def assess(snapshot: Snapshot, forecast: Forecast | None, model_id: str, bars: i
         bars=bars,
         published=forecast.published,
         raw=(daily[LOWER], daily[UPPER]),
-        vol_rise=None if vol_rises is None else vol_rises[UPPER],
+        vol_rise=vol_rise,
     )

@@ -17,8 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from config.errors import ConfigError, KnownFault
 from config.load import DEFAULT_SETTINGS, Secrets
+from keeper.backtest_commands import backtest
 from keeper.bench_commands import bench
+from keeper.evaluate_commands import evaluate
 from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
+from keeper.model_commands import model
 from keeper.setup_commands import check, deploy, govern, pause, policy, veto
 from keeper.terminal import (
     EXIT_FAILED,
@@ -34,6 +37,7 @@ from keeper.terminal import (
     read_secrets,
     read_settings,
 )
+from keeper.train_commands import train
 
 if TYPE_CHECKING:
     from config.schema import MarketSettings, Settings
@@ -51,7 +55,11 @@ app.command()(policy)
 app.command()(govern)
 app.command()(pause)
 app.command()(veto)
+app.command()(train)
+app.command()(evaluate)
+app.command()(backtest)
 app.add_typer(bench, name="bench")
+app.add_typer(model, name="model")
 
 
 def main() -> None:
@@ -226,36 +234,10 @@ def publish(
 
 
 @app.command()
-def train(
-    data: Annotated[list[str], typer.Option(help="Recording: a Parquet or CSV file, or builtin:NAME. Repeatable.")],
-    target: Annotated[Path, typer.Option("--out", help="Artefact to write.")],
-    *,
-    seed: int = 0,
-) -> None:
-    """Train the linear scale model on recordings and write a content-addressed artefact."""
-    from models.recording import load_recording
-    from models.registry import save
-    from models.training import train as train_model
-
-    if not target.parent.is_dir():
-        raise ConfigError(f"--out {target}: {target.parent} is no folder")
-    recordings = [load_recording(source) for source in data]
-    with _progress("steps") as progress:
-        task = progress.add_task("training", total=None)
-
-        def on_progress(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=what)
-
-        artefact = train_model(recordings, seed=seed, on_progress=on_progress)
-    save(artefact, target)
-    out.print(f"model {artefact.model_id} written to {target}")
-
-
-@app.command()
 def forecast(
     *,
     stdio: Annotated[bool, typer.Option("--stdio", help="Read and answer JSON lines.")] = False,
-    model: Annotated[str, typer.Option(help="'default', 'ewma-fhs', or an artefact's path.")] = "default",
+    model: Annotated[str, typer.Option(help="'default', a baseline's name, or a model file.")] = "default",
 ) -> None:
     """Answer a stream of bars with forecasts, a JSON line each (docs/model.md)."""
     from models.registry import load_forecaster
@@ -349,7 +331,8 @@ def describe(outcome: Outcome) -> str:
             return f"{outcome.market}: {outcome.kind} applied as version {outcome.sequence} in {where}"
         case Announced():
             at = datetime.fromtimestamp(outcome.applicable_at, UTC).isoformat()
-            return f"{outcome.market}: announced in {outcome.tx_hash}, may be applied from {at} on"
+            forbid = f"a guardian forbids it by `keeper veto {outcome.attestation}`"
+            return f"{outcome.market}: announced in {outcome.tx_hash}, may be applied from {at} on; {forbid}"
         case Failed():
             return f"{outcome.market}: {outcome.tx_hash} failed: {outcome.detail}"
         case DryRun():

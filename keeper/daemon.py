@@ -28,9 +28,10 @@ from keeper.messages import Applied, Lifecycle, Reason, Rejected
 from keeper.pipeline import Pipeline
 from keeper.quotebook import QuoteBook
 from keeper.submit import DryRunExecutor, StewardExecutor
+from models.bundle import ArtefactError
 from models.market import BlockStamp
 from models.recording import RecordingError, load_recording
-from models.registry import ArtefactError, load_forecaster
+from models.registry import load_forecaster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping

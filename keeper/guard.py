@@ -158,6 +158,8 @@ def forecast_fault(forecast: Forecast) -> str | None:
     lower, upper = forecast.published
     if not -LARGEST_MOVE <= lower < 0 < upper <= LARGEST_MOVE:
         return f"published margin {lower:g}, {upper:g} does not enclose zero within +-{LARGEST_MOVE:g}"
+    if forecast.vol_rise is not None and not _believable(forecast.vol_rise):
+        return f"the rise of implied volatility is {forecast.vol_rise}"
     rows = [(f"{horizon} s", tail.quantiles) for horizon, tail in forecast.horizons.items()]
     rows += [(f"iv {horizon} s", quantiles) for horizon, quantiles in (forecast.iv_horizons or {}).items()]
     for name, quantiles in rows:

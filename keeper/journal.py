@@ -51,6 +51,7 @@ from keeper.messages import (
     digest,
     parse,
 )
+from models.champions import Promotion
 from models.market import Auction
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ Message = (
     | QuoteConfirmed
     | Incident
     | Lifecycle
+    | Promotion
 )
 
 
@@ -104,6 +106,7 @@ class EntryKind(StrEnum):
     DRY_RUN = "dry_run"
     INCIDENT = "incident"
     LIFECYCLE = "lifecycle"
+    PROMOTION = "promotion"
 
 
 MESSAGES: dict[EntryKind, type[Message]] = {
@@ -126,6 +129,7 @@ MESSAGES: dict[EntryKind, type[Message]] = {
     EntryKind.DRY_RUN: DryRun,
     EntryKind.INCIDENT: Incident,
     EntryKind.LIFECYCLE: Lifecycle,
+    EntryKind.PROMOTION: Promotion,
 }
 _KINDS = {message: kind for kind, message in MESSAGES.items()}
 

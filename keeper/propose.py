@@ -63,12 +63,13 @@ def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Rol
 
     Shocks cover the published daily tail over the margin period of risk (square root of time). The liquidation
     threshold is the share of that margin which a liquidation of `liquidation_days` uses up at the unlimited forecast,
-    so that it answers at once while the published margin still catches up; it saturates at the whole margin.
+    so that it answers at once while the published margin still catches up, and at the published one when that is the
+    larger, so that it does not follow every calm day down; it saturates at the whole margin.
     """
     lower, upper = assessment.published
     period = math.sqrt(settings.margin_period_days)
     down, up = -math.expm1(lower * period), math.expm1(upper * period)
-    at_once = max(-assessment.raw[0], assessment.raw[1]) * math.sqrt(settings.liquidation_days)
+    at_once = max(-assessment.raw[0], assessment.raw[1], -lower, upper) * math.sqrt(settings.liquidation_days)
     threshold = -math.expm1(-at_once / (max(-lower, upper) * period))
     return {
         "spot_shock_up": up,

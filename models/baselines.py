@@ -1,29 +1,59 @@
-"""Forecast by filtered and plain historical simulation: the baselines a learned model has to beat."""
+"""Forecast by plain, filtered and normal rules of thumb: the baselines a learned model has to beat."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from models.empirical import ResidualWindow
-from models.forecaster import DAY, Forecast, Tail
+from models.forecaster import DAY, TAUS, Forecast, Tail
+from models.implied import bar_of_implied
 from models.limiter import PublishedMargin, bound_step
 from models.scale import PRIOR_DAILY_SD, SMALLEST_SD, Ewma, Warmth, blend_with_prior
 from models.steps import HORIZONS, IV_HORIZONS, Pending, Steps, whole_bar_horizons
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from models.market import Bar
     from models.steps import Step
 
-DAILY_HALF_LIFE = math.log(0.5) / math.log(0.97)
-"""Bars; lambda = .97."""
 
-INTRADAY_HALF_LIFE_SECONDS = DAY
-"""A day, which on hourly bars is lambda = .972."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """How a baseline measures scale, and the tail it gives it.
 
-DAILY_WINDOW = 500
-INTRADAY_WINDOW_SECONDS = 2_160 * 3_600
+    `decay` is the lambda of the EWMA on daily bars (RiskMetrics 1996), None for no scale at all. Intraday, .97 has a
+    half-life of one day, which on hourly bars is lambda = .972, and the others stand to it as on days. The tail is
+    `normal`, or that of the newest `window` days; intraday, of 4.32 hours for each of them.
+    """
+
+    name: str
+    decay: float | None
+    normal: bool = False
+    window: int = 500
+
+
+EWMA_FHS = Filter("ewma-fhs", 0.97)
+HISTORICAL_SIMULATION = Filter("historical-simulation", None)
+FILTERS = (
+    EWMA_FHS,
+    HISTORICAL_SIMULATION,
+    Filter("static", None, window=1_000_000),
+    Filter("ewma-normal-94", 0.94, normal=True),
+    Filter("ewma-normal-97", 0.97, normal=True),
+    Filter("ewma-normal-99", 0.99, normal=True),
+    Filter("fhs-94", 0.94),
+    Filter("fhs-99", 0.99),
+)
+
+INTRADAY_DECAY = 0.97
+"""Its half-life intraday is a day."""
+
+INTRADAY_HOURS_A_DAY = 4.32
+"""500 days of daily bars correspond to 2,160 hours of intraday bars."""
 
 SMALLEST_SHARE = 0.2
 """Of the prior shape; a filtered tail thinner than that is an artefact of a one-sided window."""
@@ -34,25 +64,30 @@ SMALLEST_RAW_SHARE = 1e-6
 PRIOR_DAILY_IV_SD = 0.10
 """Daily sd of the log-change of implied volatility assumed before there is any history."""
 
+_GAUSS = NormalDist()
+_EDGE = _GAUSS.pdf(_GAUSS.inv_cdf(0.01)) / 0.01
+NORMAL = Tail(tuple(_GAUSS.inv_cdf(tau) for tau in TAUS), es_lower=-_EDGE, es_upper=_EDGE)
+"""The tail of a standard normal."""
+
 
 class FilteredTails:
     """Tails of one log-level's changes: EWMA sd times the empirical quantiles of standardised changes.
 
-    With `filtered=False` the changes are not standardised: plain historical simulation. Residuals of an h-bar
+    Without a decay the changes are not standardised: plain historical simulation. Residuals of an h-bar
     horizon are h-bar changes over sd x sqrt(h), so mean reversion over the horizon is in their quantiles.
     """
 
     def __init__(
-        self, horizons: tuple[int, ...], bar_seconds: int, prior_daily_sd: float, *, filtered: bool = True
+        self, horizons: tuple[int, ...], bar_seconds: int, prior_daily_sd: float, kind: Filter = EWMA_FHS
     ) -> None:
         daily = bar_seconds == DAY
         self._bars = {horizon: horizon // bar_seconds for horizon in horizons}
         self._prior_sd = prior_daily_sd * math.sqrt(bar_seconds / DAY)
-        self._filtered = filtered
-        self._variance = Ewma(DAILY_HALF_LIFE if daily else INTRADAY_HALF_LIFE_SECONDS / bar_seconds)
+        self._kind = kind
+        self._variance = Ewma(_half_life(kind.decay or INTRADAY_DECAY, bar_seconds))
         self._warmth = Warmth(bar_seconds)
-        capacity = DAILY_WINDOW if daily else INTRADAY_WINDOW_SECONDS // bar_seconds
-        share = SMALLEST_SHARE if filtered else SMALLEST_RAW_SHARE
+        capacity = kind.window if daily else int(INTRADAY_HOURS_A_DAY * kind.window) * 3_600 // bar_seconds
+        share = SMALLEST_RAW_SHARE if kind.decay is None else SMALLEST_SHARE
         self._windows = {horizon: ResidualWindow(capacity, share) for horizon in horizons}
         self._pending: dict[int, Pending[float]] = {horizon: Pending(horizon, bar_seconds) for horizon in horizons}
         self._tails: dict[int, Tail] = {}
@@ -69,7 +104,7 @@ class FilteredTails:
         sd = self._sd()
         for horizon, bars in self._bars.items():
             scale = sd * math.sqrt(bars)
-            wanted = self._windows[horizon].tail(scale)
+            wanted = _normal(scale) if self._kind.normal else self._windows[horizon].tail(scale)
             self._tails[horizon] = bound_step(self._tails.get(horizon), wanted, shock)
             self._pending[horizon].push(step, scale)
         return dict(self._tails)
@@ -85,9 +120,20 @@ class FilteredTails:
             self._warmth.add()
 
     def _sd(self) -> float:
-        if not self._filtered:
+        if self._kind.decay is None:
             return self._prior_sd
         return blend_with_prior(math.sqrt(self._variance.value), self._prior_sd, self._warmth.value)
+
+
+def _normal(scale: float) -> Tail:
+    quantiles = tuple(scale * quantile for quantile in NORMAL.quantiles)
+    return Tail(quantiles, es_lower=scale * NORMAL.es_lower, es_upper=scale * NORMAL.es_upper)
+
+
+def _half_life(decay: float, bar_seconds: int) -> float:
+    """Return the half-life in bars."""
+    usual = 1.0 if bar_seconds == DAY else DAY / bar_seconds * math.log(INTRADAY_DECAY) / math.log(0.5)
+    return usual * math.log(0.5) / math.log(decay)
 
 
 class ImpliedVolTails:
@@ -101,8 +147,7 @@ class ImpliedVolTails:
     def update(self, bar: Bar) -> dict[int, tuple[float, ...]] | None:
         """Take the bar's implied volatility if it has one; None before the first."""
         if bar.iv is not None:
-            iv = bar.iv
-            step = self._steps.take(replace(bar, open=iv, high=iv, low=iv, close=iv))
+            step = self._steps.take(bar_of_implied(bar, bar.iv))
             tails = self._tails.update(step)
             self._newest = {horizon: tail.quantiles for horizon, tail in tails.items()}
         return self._newest
@@ -111,12 +156,17 @@ class ImpliedVolTails:
 class _Stream:
     """One asset's baseline forecast."""
 
-    def __init__(self, bar_seconds: int, *, filtered: bool) -> None:
+    def __init__(self, kind: Filter, bar_seconds: int) -> None:
         self._steps = Steps(bar_seconds)
         horizons = whole_bar_horizons(HORIZONS, bar_seconds)
-        self._tails = FilteredTails(horizons, bar_seconds, PRIOR_DAILY_SD, filtered=filtered)
+        self._tails = FilteredTails(horizons, bar_seconds, PRIOR_DAILY_SD, kind)
         self._implied = ImpliedVolTails(bar_seconds)
         self._margin = PublishedMargin(bar_seconds)
+
+    @property
+    def bar_seconds(self) -> int:
+        """Length of the stream's bars."""
+        return self._steps.bar_seconds
 
     def update(self, bar: Bar) -> Forecast:
         step = self._steps.take(bar)
@@ -125,18 +175,22 @@ class _Stream:
         return Forecast(bar.asset, bar.start, tails, self._implied.update(bar), published)
 
 
-class HistoricalSimulation:
-    """Empirical quantiles of the newest 500 daily (2,160 h of intraday) returns, unfiltered."""
+class FilteredForecaster:
+    """One of FILTERS."""
 
-    model_id = "historical-simulation"
-    _filtered = False
-
-    def __init__(self) -> None:
+    def __init__(self, kind: Filter) -> None:
+        self.model_id = kind.name
+        self._kind = kind
         self._streams: dict[str, _Stream] = {}
+
+    @property
+    def streams(self) -> Mapping[str, _Stream]:
+        """Streams by asset."""
+        return self._streams
 
     def reset(self, asset: str, bar_seconds: int) -> None:
         """Forget `asset` and start a new stream. Raises ValueError unless the bars fill a day exactly."""
-        self._streams[asset] = _Stream(bar_seconds, filtered=self._filtered)
+        self._streams[asset] = _Stream(self._kind, bar_seconds)
 
     def update(self, bar: Bar) -> Forecast:
         """Take one closed bar. Raises ValueError, with the stream unchanged, on a bar it cannot take."""
@@ -145,11 +199,18 @@ class HistoricalSimulation:
         return self._streams[bar.asset].update(bar)
 
 
-class EwmaFhs(HistoricalSimulation):
+class HistoricalSimulation(FilteredForecaster):
+    """Empirical quantiles of the newest 500 daily (2,160 h of intraday) returns, unfiltered."""
+
+    def __init__(self) -> None:
+        super().__init__(HISTORICAL_SIMULATION)
+
+
+class EwmaFhs(FilteredForecaster):
     """EWMA-filtered historical simulation (Barone-Adesi et al. 1999).
 
     Lambda is .97 on daily bars; the half-life is one day on intraday bars.
     """
 
-    model_id = "ewma-fhs"
-    _filtered = True
+    def __init__(self) -> None:
+        super().__init__(EWMA_FHS)

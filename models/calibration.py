@@ -10,7 +10,7 @@ from models.forecaster import TAUS, Tail
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STEP = 0.02
+STEP = 0.015
 BOUND = 0.7
 """The multiplier stays within e^+-0.7."""
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from models.forecaster import DAY
+from models.leverage import Leverage
 from models.scale import PRIOR_DAILY_SD, SMALLEST_SD, Ewma, Warmth, blend_with_prior
 from models.season import HourOfWeek
 
@@ -24,6 +25,7 @@ BASE = {True: 4, False: 3}
 RANGE_SPEEDS = (0, 2, 4, 5)
 DOWNSIDE_SPEEDS = (3, 5)
 TREND_SPEEDS = (2, 5)
+LEVERAGE_SPEEDS = (0, 1, 2, 3, 4)
 
 FEATURES = (
     *(f"return_sd_{speed}" for speed in range(8)),
@@ -33,6 +35,8 @@ FEATURES = (
     "largest_move",
     "last_return",
     "season",
+    *(f"leverage_sd_{speed}" for speed in LEVERAGE_SPEEDS),
+    "feared_return",
 )
 """Names in the order of `Features.vector`; the number is the place in the list of half-lives."""
 
@@ -59,6 +63,7 @@ class Features:
         self._ranges = [Ewma(in_bars[speed]) for speed in RANGE_SPEEDS]
         self._downside = [(Ewma(in_bars[speed]), Ewma(in_bars[speed])) for speed in DOWNSIDE_SPEEDS]
         self._trend = [(Ewma(in_bars[speed]), in_bars[speed]) for speed in TREND_SPEEDS]
+        self._leverage = Leverage(bar_seconds, [in_bars[speed] for speed in LEVERAGE_SPEEDS])
         self._largest = 0.0
         self._largest_decay = 0.5 ** (1.0 / in_bars[BASE[daily]])
         self._last = 0.0
@@ -86,7 +91,9 @@ class Features:
         move, spread = step.log_return / usual, step.log_range / usual
         self._season.learn(step, self._returns[-1].value)
         self._warmth.add()
-        self._base.add(0.5 * (move * move + PARKINSON * spread * spread))
+        variance = 0.5 * (move * move + PARKINSON * spread * spread)
+        self._leverage.update(move, variance)
+        self._base.add(variance)
         for ewma in self._returns:
             ewma.add(move * move)
         for ewma in self._ranges:
@@ -98,6 +105,11 @@ class Features:
             ewma.add(move)
         self._largest = max(abs(move), self._largest * self._largest_decay)
         self._last = move
+
+    @property
+    def bar_sd(self) -> float:
+        """The base sd of a bar at the usual time of the week."""
+        return math.sqrt(max(self._base.value, SMALLEST_SD**2))
 
     def base_sd(self, horizon: int, end: int) -> float:
         """Return the base sd of the log-return over `horizon` seconds from `end` (Unix seconds)."""
@@ -116,6 +128,8 @@ class Features:
             math.log(max(self._largest / sd, SMALLEST_RATIO)),
             self._last / sd,
             0.5 * math.log(self._season.horizon_share(end, horizon)),
+            *(_log_ratio(variance, base) for variance in self._leverage.variances()),
+            -self._leverage.mean * min(max(self._last / sd, -CLIP), CLIP),
         )
         return tuple(min(max(value, -CLIP), CLIP) for value in raw)
 

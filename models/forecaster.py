@@ -30,7 +30,9 @@ class Forecast:
     """A model's answer at the close of one bar. Keys of the mappings are horizons in seconds.
 
     `iv_horizons` holds the quantiles (at `TAUS`) of the log-change of implied volatility, None without a vol series.
-    `published` is the limited, anti-procyclical pair (lower 1 %, upper 99 %) of the daily log-return.
+    `published` is the limited, anti-procyclical pair (lower 1 %, upper 99 %) of the daily log-return. `vol_rise` is the
+    steadier 99 % daily log-change of implied volatility that proposals are built from; None where it is that of
+    `iv_horizons`.
     """
 
     asset: str
@@ -38,6 +40,7 @@ class Forecast:
     horizons: Mapping[int, Tail]
     iv_horizons: Mapping[int, tuple[float, ...]] | None
     published: tuple[float, float]
+    vol_rise: float | None = None
 
 
 class Forecaster(Protocol):

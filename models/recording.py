@@ -33,6 +33,12 @@ REQUIRED = ("ts", "open", "high", "low", "close")
 LARGEST_MEDIAN_IV = 5.0
 """A median implied volatility above 500 % a year is taken for a figure in percent."""
 
+LARGEST_IV = 10.0
+"""A single value above 1000 % a year is one too, wherever the others are decimals."""
+
+OTHER_FREQUENCY = 10
+"""So many rows in a row that are equally far apart, but not as far as the rest, are of another frequency."""
+
 Columns = dict[str, list[Any]]
 
 
@@ -70,8 +76,9 @@ def load_recording(source: str | Path) -> Recording:
     seconds = _spacing(name, starts)
     if "iv" in columns:
         _check_decimal(name, "iv", columns["iv"])
-    bars = tuple(_bar(name, columns, row, seconds) for row in range(len(starts)))
-    recording = Recording(_asset(source), seconds, bars, _digest(bars))
+    asset = _asset(source)
+    bars = tuple(_bar(name, asset, columns, row, seconds) for row in range(len(starts)))
+    recording = Recording(asset, seconds, bars, _digest(bars))
     return with_vol(recording, load_vol(BUILTIN + "vix")) if name == BUILTIN + "spx" else recording
 
 
@@ -163,13 +170,29 @@ def _spacing(name: str, starts: Sequence[int]) -> int:
         check_bar_seconds(seconds)
     except ValueError as error:
         raise RecordingError(f"{name}: {error}") from None
+    _check_frequency(name, starts, seconds)
     return seconds
 
 
-def _bar(name: str, columns: Columns, row: int, seconds: int) -> Bar:
+def _check_frequency(name: str, starts: Sequence[int], seconds: int) -> None:
+    """Refuse a recording that changes its frequency: gaps are whole bars, and no two of many are alike in a row."""
+    alike, last = 0, seconds
+    for row, (before, after) in enumerate(pairwise(starts), start=1):
+        apart = after - before
+        alike = alike + 1 if apart == last else 1
+        last = apart
+        if apart % seconds:
+            rule = f"is {apart} s after the previous row, the recording's bars are {seconds} s: mixed frequencies"
+            raise RecordingError(f"{name}: row {row}: ts {after}: {rule}")
+        if apart > seconds and alike >= OTHER_FREQUENCY:
+            rule = f"{alike} rows in a row are {apart} s apart, the recording's bars are {seconds} s: mixed frequencies"
+            raise RecordingError(f"{name}: row {row}: ts {after}: {rule}")
+
+
+def _bar(name: str, asset: str, columns: Columns, row: int, seconds: int) -> Bar:
     opened, high, low, close = (_number(name, row, field, columns[field][row]) for field in REQUIRED[1:])
     volume, iv = (_optional(name, row, field, columns) for field in ("volume", "iv"))
-    bar = Bar(_asset(name), columns["ts"][row], seconds, opened, high, low, close, volume, iv)
+    bar = Bar(asset, columns["ts"][row], seconds, opened, high, low, close, volume, iv)
     try:
         check_bar(bar)
     except ValueError as error:
@@ -189,11 +212,14 @@ def _number(name: str, row: int, field: str, value: object) -> float:
 
 
 def _check_decimal(name: str, field: str, values: Sequence[float | None]) -> None:
-    present = [value for value in values if value is not None]
-    if present and median(present) > LARGEST_MEDIAN_IV:
-        raise RecordingError(
-            f"{name}: {field} has median {median(present):g}: decimal expected (0.65 for 65 %), not percent"
-        )
+    present = [value for value in values if isinstance(value, int | float)]
+    middle = median(present) if present else 0.0
+    for row, value in enumerate(values):
+        if isinstance(value, int | float) and (value > LARGEST_IV or value >= middle > LARGEST_MEDIAN_IV):
+            raise RecordingError(
+                f"{name}: row {row}: {field} {value:g}, {field} has median {middle:g}: "
+                "decimal expected (0.65 for 65 %), not percent"
+            )
 
 
 def _digest(bars: Sequence[Bar]) -> str:

@@ -8,13 +8,15 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learned import small_bundle
 
-from models.forecaster import Forecast
+from models.ensemble import EnsembleForecaster
+from models.forecaster import Forecast, Forecaster
 from models.market import Bar
 from models.registry import load_forecaster
 
 START = 1_600_041_600
-MODELS = ("ewma-fhs", "default")
+MODELS = ("ewma-fhs", "default", "ensemble")
 MANY = settings(max_examples=50, deadline=None)
 
 
@@ -38,8 +40,12 @@ moves = st.builds(
 streams = st.tuples(st.sampled_from([300, 3_600, 14_400, 86_400]), st.lists(moves, min_size=1, max_size=150))
 
 
+def forecaster_named(model: str) -> Forecaster:
+    return EnsembleForecaster("small", small_bundle().members) if model == "ensemble" else load_forecaster(model)
+
+
 def replay(model: str, seconds: int, path: list[Move], price: float = 100.0) -> tuple[list[Bar], list[Forecast]]:
-    forecaster = load_forecaster(model)
+    forecaster = forecaster_named(model)
     forecaster.reset("x", seconds)
     bars, at, level = [], START, math.log(price)
     for move in path:

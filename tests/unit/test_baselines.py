@@ -8,6 +8,7 @@ from walks import bars_from, restless_returns
 from models.baselines import EwmaFhs, HistoricalSimulation
 from models.empirical import PRIOR_QUANTILES, ResidualWindow, prior_quantile
 from models.forecaster import TAUS
+from models.registry import load_forecaster
 
 
 def last_forecast(model, bars):
@@ -54,6 +55,33 @@ def test_ewma_fhs__volatility_triples__widens_where_plain_simulation_hardly_does
         after = last_forecast(model, bars_from(stressed)).horizons[86_400].quantiles[2]
         widened[model.model_id] = after / before
     assert widened["ewma-fhs"] > 1.5 * widened["historical-simulation"]
+
+
+def test_ewma_normal__its_tail__is_that_of_a_normal_with_the_ewma_sd():
+    tail = last_forecast(load_forecaster("ewma-normal-94"), bars_from(restless_returns(300))).horizons[86_400]
+    assert tail.quantiles[5] / tail.quantiles[3] == pytest.approx(3.090232 / 2.326348, rel=1e-5)
+    assert tail.es_upper / tail.quantiles[3] == pytest.approx(2.665214 / 2.326348, rel=1e-5)
+    assert tail.quantiles[:3] == pytest.approx([-value for value in reversed(tail.quantiles[3:])])
+
+
+def test_fhs__smaller_lambda__follows_a_shock_further():
+    calm, stressed = restless_returns(400, sd=0.01), restless_returns(400, sd=0.01) + [0.05, -0.05] * 3
+    widened = []
+    for name in ("fhs-94", "ewma-fhs", "fhs-99"):
+        before, after = (
+            last_forecast(load_forecaster(name), bars_from(path)).horizons[86_400] for path in (calm, stressed)
+        )
+        widened.append(after.quantiles[2] / before.quantiles[2])
+    assert widened == sorted(widened, reverse=True)
+
+
+def test_static__a_calm_year_after_a_wild_one__remembers_all_there_was():
+    returns = restless_returns(600, sd=0.03) + restless_returns(600, sd=0.005)
+    static, rolling = (
+        last_forecast(load_forecaster(name), bars_from(returns)).horizons[86_400].quantiles[2]
+        for name in ("static", "historical-simulation")
+    )
+    assert static < 2 * rolling < 0
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,12 @@ def test_forecast__published_beyond_any_believable_move__is_refused(pair):
     assert refused(answer, Reason.MODEL_NOT_FINITE, "within +-10")
 
 
+@pytest.mark.parametrize("rise", [NAN, INFINITY, 10.01])
+def test_forecast__rise_of_volatility_beyond_any_believable_move__is_refused(rise):
+    answer = review_forecast(forecast(vol_rise=rise), market_state(), 250, 250)
+    assert refused(answer, Reason.MODEL_NOT_FINITE, "rise of implied volatility")
+
+
 @pytest.mark.parametrize("field", ["horizons", "iv_horizons"])
 @pytest.mark.parametrize("edge", [-1, 1])
 def test_forecast__quantile_beyond_any_believable_move__is_refused_and_one_at_the_edge_passes(field, edge):

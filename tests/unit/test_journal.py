@@ -42,6 +42,7 @@ from keeper.messages import (
     Undone,
     digest,
 )
+from models.champions import Promotion
 from models.market import Auction, Bar, BlockStamp, Quote, QuoteKind
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.DRY_RUN: (DryRun("eth", PROPOSAL.digest, "vol rose", "0xTo", "0x1234"), "eth", PROPOSAL.digest),
     EntryKind.INCIDENT: (Incident("eth", IncidentKind.FOREIGN_CHANGE, "who?", BLOCK, demands_rollback=True), "eth", ""),
     EntryKind.LIFECYCLE: (Lifecycle("started", "", {"tick_seconds": 60}), "", ""),
+    EntryKind.PROMOTION: (Promotion("d081fdcfd3449d6c", "", "it covers"), "", ""),
 }
 
 

@@ -67,7 +67,9 @@ def test_load_recording__optional_columns__are_read_with_nulls(tmp_path):
         ({"low": [99.0, 101.5, 101.0, 102.0]}, ["row 1", "low 101.5", "above"]),
         ({"volume": [1.0, -1.0, 1.0, 1.0]}, ["row 1", "volume -1.0", "0 or more"]),
         ({"iv": [0.6, -0.6, 0.6, 0.6]}, ["row 1", "iv -0.6", "above 0"]),
-        ({"iv": [60.0, 61.0, 62.0, None]}, ["iv has median 61", "decimal expected"]),
+        ({"iv": [60.0, 61.0, 62.0, None]}, ["row 0", "iv 60", "iv has median 61", "decimal expected"]),
+        ({"iv": [0.6, 0.61, 65.0, None]}, ["row 2", "iv 65", "decimal expected"]),
+        ({"ts": [0, 3_600, 7_200, 7_500]}, ["row 3", "ts 7500", "300 s after", "mixed frequencies"]),
         ({"open": ["a", "b", "c", "d"]}, ["row 0", "open 'a'", "finite number"]),
     ],
 )
@@ -75,6 +77,14 @@ def test_load_recording__bad_rows__are_refused_by_file_row_and_rule(tmp_path, ch
     with pytest.raises(RecordingError) as refused:
         load_recording(write(tmp_path, GOOD | change))
     assert all(word in str(refused.value) for word in ["coin.parquet", *words]), refused.value
+
+
+def test_load_recording__hourly_rows_that_become_daily__are_refused_where_it_shows(tmp_path):
+    hourly = [3_600 * hour for hour in range(20)]
+    starts = hourly + [hourly[-1] + 86_400 * day for day in range(1, 13)]
+    columns = {"ts": starts} | {name: [100.0] * len(starts) for name in ("open", "high", "low", "close")}
+    with pytest.raises(RecordingError, match=r"coin\.parquet: row 29: .* 10 rows in a row are 86400 s apart"):
+        load_recording(write(tmp_path, columns))
 
 
 def test_load_recording__missing_columns__are_named(tmp_path):
@@ -118,7 +128,7 @@ def test_load_vol__builtin_vix__leaves_holidays_out():
 
 
 def test_load_vol__in_percent__is_refused(tmp_path):
-    with pytest.raises(RecordingError, match=r"vol\.csv: close has median 20: decimal expected"):
+    with pytest.raises(RecordingError, match=r"vol\.csv: row 0: close 19, .* decimal expected"):
         load_vol(write(tmp_path, {"ts": [0, 86_400], "close": [19.0, 21.0]}, "vol.csv"))
 
 

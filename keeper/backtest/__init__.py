@@ -1,0 +1,1 @@
+"""Replay recordings through the keeper's own decisions, against a simulated chain and option book."""
