@@ -234,6 +234,17 @@ class TestInvariant:
         refused("risk_steward: invariant 0 broken", {3: top - 1})
         guard.apply({2: top - 1})
 
+    @pytest.mark.parametrize(("low", "high", "beyond"), [(2**128, 2**127, 2), (500, 2**128, 3)])
+    def test_apply__side_that_others_set_beyond_any_corridor__reverts_though_the_order_is_kept(
+        self, guard, refused, low, high, beyond
+    ):
+        guard.limit({}, invariants=((2, 1, 3, 2),))
+        guard.knobs.turn(2, low)
+        guard.knobs.turn(3, high)
+        refused(rule(beyond, "too large"), {0: 110, 1: 110})
+        guard.knobs.turn(beyond, 2**128 - 1)
+        guard.apply({0: 110, 1: 110})
+
 
 def test_apply__within_every_limit__changes_values_and_makes_a_version(guard):
     guard.apply({0: 110, 1: 95, 3: 650})

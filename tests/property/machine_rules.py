@@ -12,7 +12,7 @@ from hypothesis.stateful import rule
 from machine_author import FOR_EVER, Author
 from machine_checks import Observed
 from machine_flaws import CHANGE, EXECUTION, MOMENT, NUDGE, SEALS, Flaw, missed
-from machine_ledger import ACTIVE, PAUSED, epoch_end
+from machine_ledger import ACTIVE, INACTIVE, PAUSED, epoch_end
 from machine_malformed import FAULTS
 from machine_markets import LINES
 from machine_messages import SIGNERS, Attempt, words
@@ -214,6 +214,9 @@ class Machine(Observed):
             return
         if act == "retire" and seed % 4:
             act = "activate"
+        idle = [other for other in self.model.lines if other.status == INACTIVE]
+        if act == "activate" and idle and seed % 2:
+            line = idle[seed % len(idle)]
         expected = self.refusal(lambda: getattr(self.model, act)(line))
         self.settle(act, expected, self.chain.govern(line.steward, f"{act}(bytes32)", line.market))
         if act == "retire":

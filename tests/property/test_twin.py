@@ -300,6 +300,11 @@ CASES: dict[str, tuple[Reason | None, Rules, Story]] = {
     "equal where the first may not exceed": (None, ORDERED, lambda w: w.change((0, 510), (1, 510))),
     "first exceeds the second": (Reason.INVARIANT_BROKEN, ORDERED, lambda w: w.change((0, 501))),
     "weighed sides equal": (None, ORDERED.limit(2, max_step_up=200), lambda w: w.change((2, 666))),
+    "live value larger than any corridor, where it may not exceed": (
+        Reason.OUTSIDE_CORRIDOR,
+        ORDERED.limit(2, max_step_up=200),
+        lambda w: wrote(w, 500, 500, 2**128).change(DOWN),
+    ),
     "live value larger than any corridor, in an order": (
         Reason.OUTSIDE_CORRIDOR,
         ORDERED.limit(2, max_step_up=200),
