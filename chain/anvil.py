@@ -9,12 +9,14 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from config.errors import KnownFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from web3 import Web3
 
 CHAIN_ID = 31_337
 ROOT = Path(__file__).parents[1]
@@ -72,6 +74,12 @@ def anvil(*, timestamp: int | None = None, port: int = 0) -> Iterator[Anvil]:
             process.wait(5)
         process.kill()
         process.wait()
+
+
+def ask(web3: Web3, method: str, *params: Any) -> None:
+    """Make a request that only a development chain knows, such as to let time pass or to act as any account."""
+    # Its type is for the names that web3 knows.
+    web3.provider.make_request(method, list(params))  # type: ignore[arg-type]
 
 
 def _listening_url(process: subprocess.Popen[str]) -> str:

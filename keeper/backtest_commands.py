@@ -64,7 +64,7 @@ def backtest(
     Exit code 1 where the truncation test fails or a run is not reproduced.
     """
     from keeper.backtest.record import compute, read_record, write  # noqa: PLC0415 - pyarrow and arch take a second
-    from keeper.backtest.session import Request, run_backtest  # noqa: PLC0415
+    from keeper.backtest.session import Request, run_backtest  # noqa: PLC0415 - likewise
 
     earlier = read_record(target) if check_repro else None
     if earlier is not None and not data:
@@ -121,7 +121,7 @@ def watched() -> Iterator[Callable[[int, int], None]]:
 
 
 def _compare_records(earlier: dict[str, object], now: dict[str, object]) -> None:
-    from keeper.backtest.differences import record_differences  # noqa: PLC0415
+    from keeper.backtest.differences import record_differences  # noqa: PLC0415 - likewise
 
     found = record_differences(earlier, now)
     for line in found:
@@ -131,7 +131,7 @@ def _compare_records(earlier: dict[str, object], now: dict[str, object]) -> None
 
 
 def _summary(finished: Backtest, target: Path) -> None:
-    from keeper.backtest.summary import table  # noqa: PLC0415
+    from keeper.backtest.summary import table  # noqa: PLC0415 - likewise
 
     out.print(table(finished))
     cuts = [cut for results in finished.results.values() for result in results for cut in result.cuts]

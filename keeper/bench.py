@@ -11,7 +11,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from pydantic import SecretStr
 
-from chain.anvil import CHAIN_ID, KEYS, anvil
+from chain.anvil import CHAIN_ID, KEYS, anvil, ask
 from chain.attestation import Message, attach
 from chain.deploy import Deployer, succeeded
 from chain.protocol import BoundProtocol
@@ -87,9 +87,8 @@ class Bench:
 
     def pass_time(self, seconds: int) -> None:
         """Mine one block `seconds` later."""
-        provider = self.deployer.web3.provider
-        provider.make_request("evm_increaseTime", [seconds])  # type: ignore[arg-type]
-        provider.make_request("evm_mine", [])  # type: ignore[arg-type]
+        ask(self.deployer.web3, "evm_increaseTime", seconds)
+        ask(self.deployer.web3, "evm_mine")
 
     def settle(self) -> None:
         """Let cooldowns, ramps, drift windows and probations end."""
@@ -142,7 +141,7 @@ class Bench:
         _, now = self.deployer.head()
         price = round(PRICE * self.protocol.price.scale)
         self.deployer.send(self.deployer.at("price_feed", contracts["oracle"]), "post", price, now)
-        self.deployer.send(exchange, "create_series", now + TENOR_SECONDS, price, True)  # noqa: FBT003 - a call
+        self.deployer.send(exchange, "create_series", now + TENOR_SECONDS, price, True)  # noqa: FBT003 - as the market has it: True makes it a call
         self.deployer.send(token, "mint", self.deployer.address, PROBED * DEPOSIT)
         self.deployer.send(token, "approve", exchange.address, PROBED * DEPOSIT)
         writers = [to_checksum_address(keccak(text=f"writer {number}")[-20:]) for number in range(PROBED)]
@@ -155,11 +154,11 @@ class Bench:
 
     def _act(self, account: str, contract: Contract, function: str, *arguments: Any) -> None:
         """Let any account make a call, as the development chain does."""
-        provider, eth = self.deployer.web3.provider, self.deployer.web3.eth
-        provider.make_request("anvil_impersonateAccount", [account])  # type: ignore[arg-type]
-        provider.make_request("anvil_setBalance", [account, hex(10**18)])  # type: ignore[arg-type]
+        web3 = self.deployer.web3
+        ask(web3, "anvil_impersonateAccount", account)
+        ask(web3, "anvil_setBalance", account, hex(10**18))
         tx_hash = contract.get_function_by_name(function)(*arguments).transact({"from": account})
-        succeeded(function, eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.01))
+        succeeded(function, web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.01))
 
     def _bound(self, market: str) -> BoundProtocol:
         return BoundProtocol(self.protocol, self.deployment.markets[market].contracts)

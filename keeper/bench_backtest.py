@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +47,10 @@ def measure_backtest(
         ran = time.perf_counter()
         write(finished, Path(folder) / "out")
         ended = time.perf_counter()
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float, write=ended - ran)
     for result in next(iter(finished.results.values())):
-        spent.update(result.stages)
-    spent["write"] = ended - ran  # type: ignore[assignment]
+        for stage, seconds in result.stages.items():
+            spent[stage] += seconds
     bars = assets * (hours - WARM_UP_HOURS)
     return {
         "assets": assets,
@@ -60,7 +60,7 @@ def measure_backtest(
         "workers": workers,
         "seconds": round(ended - began, 2),
         "bars_per_s": round(bars / (ended - began)),
-        "share_of_time": {stage: round(seconds / spent.total(), 3) for stage, seconds in sorted(spent.items())},
+        "share_of_time": {stage: round(seconds / sum(spent.values()), 3) for stage, seconds in sorted(spent.items())},
     }
 
 

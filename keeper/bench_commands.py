@@ -35,7 +35,7 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:
     """Measure a backtest of invented hourly prices: seconds, bars a second, share of time by stage."""
-    from keeper.backtest_commands import BASELINES, watched  # noqa: PLC0415
+    from keeper.backtest_commands import BASELINES, watched  # noqa: PLC0415 - with the next
     from keeper.bench_backtest import measure_backtest  # noqa: PLC0415 - pyarrow and arch take a second to import
 
     with watched() as on_bars:

@@ -32,8 +32,8 @@ def evaluate(
 ) -> None:
     """Judge by the gates of docs/model.md. Exit code 1 where a gate does not pass."""
     from models.evaluation import evaluate as judge_model  # noqa: PLC0415 - torch takes seconds to import
-    from models.recording import load_recording  # noqa: PLC0415
-    from models.registry import BASELINES, load_forecaster  # noqa: PLC0415
+    from models.recording import load_recording  # noqa: PLC0415 - likewise
+    from models.registry import BASELINES, load_forecaster  # noqa: PLC0415 - likewise
 
     unknown = [name for name in baseline or () if name not in BASELINES]
     if unknown:

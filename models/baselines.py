@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,9 @@ from models.implied import bar_of_implied
 from models.limiter import PublishedMargin, bound_step
 from models.scale import PRIOR_DAILY_SD, SMALLEST_SD, Ewma, Warmth, blend_with_prior
 from models.steps import HORIZONS, IV_HORIZONS, Pending, Steps, whole_bar_horizons
+from models.streams import StreamForecaster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from models.market import Bar
     from models.steps import Step
 
@@ -175,28 +175,11 @@ class _Stream:
         return Forecast(bar.asset, bar.start, tails, self._implied.update(bar), published)
 
 
-class FilteredForecaster:
+class FilteredForecaster(StreamForecaster):
     """One of FILTERS."""
 
     def __init__(self, kind: Filter) -> None:
-        self.model_id = kind.name
-        self._kind = kind
-        self._streams: dict[str, _Stream] = {}
-
-    @property
-    def streams(self) -> Mapping[str, _Stream]:
-        """Streams by asset."""
-        return self._streams
-
-    def reset(self, asset: str, bar_seconds: int) -> None:
-        """Forget `asset` and start a new stream. Raises ValueError unless the bars fill a day exactly."""
-        self._streams[asset] = _Stream(self._kind, bar_seconds)
-
-    def update(self, bar: Bar) -> Forecast:
-        """Take one closed bar. Raises ValueError, with the stream unchanged, on a bar it cannot take."""
-        if bar.asset not in self._streams:
-            raise ValueError(f"asset {bar.asset}: has had no reset")
-        return self._streams[bar.asset].update(bar)
+        super().__init__(kind.name, partial(_Stream, kind))
 
 
 class HistoricalSimulation(FilteredForecaster):

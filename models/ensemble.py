@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from models.baselines import ImpliedVolTails
@@ -13,9 +14,10 @@ from models.limiter import LOWER, UPPER, PublishedMargin, bound_step
 from models.members import choose_members, geometric_mean
 from models.reversion import Reversion
 from models.steps import HORIZONS, IV_HORIZONS, Pending, Steps, whole_bar_horizons
+from models.streams import StreamForecaster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from models.market import Bar
     from models.members import Member
@@ -128,7 +130,7 @@ class _Stream:
         return Forecast(bar.asset, bar.start, tails, implied, published, vol_rise)
 
 
-class EnsembleForecaster:
+class EnsembleForecaster(StreamForecaster):
     """The learned model: network, boosted trees and log-linear scale together. Streams are independent.
 
     `implied` are members for the log-changes of implied volatility; streams of bars that none of them was trained on
@@ -138,21 +140,4 @@ class EnsembleForecaster:
     def __init__(self, model_id: str, members: Sequence[Member], implied: Sequence[Member] = ()) -> None:
         if not members:
             raise ValueError("an ensemble needs at least one member")
-        self.model_id = model_id
-        self._members, self._implied = tuple(members), tuple(implied)
-        self._streams: dict[str, _Stream] = {}
-
-    @property
-    def streams(self) -> Mapping[str, _Stream]:
-        """Streams by asset."""
-        return self._streams
-
-    def reset(self, asset: str, bar_seconds: int) -> None:
-        """Forget `asset` and start a new stream. Raises ValueError unless the bars fill a day exactly."""
-        self._streams[asset] = _Stream(self._members, self._implied, bar_seconds)
-
-    def update(self, bar: Bar) -> Forecast:
-        """Take one closed bar. Raises ValueError, with the stream unchanged, on a bar it cannot take."""
-        if bar.asset not in self._streams:
-            raise ValueError(f"asset {bar.asset}: has had no reset")
-        return self._streams[bar.asset].update(bar)
+        super().__init__(model_id, partial(_Stream, tuple(members), tuple(implied)))

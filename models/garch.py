@@ -7,7 +7,7 @@ import math
 import warnings
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,9 @@ from models.forecaster import DAY, TAUS, Forecast, Tail
 from models.limiter import LOWER, PublishedMargin, bound_step
 from models.scale import PRIOR_DAILY_SD, SMALLEST_SD, Warmth, blend_with_prior
 from models.steps import HORIZONS, Pending, Steps, whole_bar_horizons
+from models.streams import StreamForecaster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from models.market import Bar
     from models.steps import Step
 
@@ -246,28 +245,11 @@ class _Stream:
         return Tail(quantiles, es_lower=scale * shape.es_lower, es_upper=scale * shape.es_upper)
 
 
-class GarchForecaster:
+class GarchForecaster(StreamForecaster):
     """One of GARCH-t, GJR-t, GARCH-FHS and GJR-FHS (Glosten et al. 1993; Barone-Adesi et al. 1999).
 
     Bars give the horizons below a day, days (closing at 00:00 UTC on intraday streams) give the day.
     """
 
     def __init__(self, kind: Kind) -> None:
-        self.model_id = kind.name
-        self._kind = kind
-        self._streams: dict[str, _Stream] = {}
-
-    @property
-    def streams(self) -> Mapping[str, _Stream]:
-        """Streams by asset."""
-        return self._streams
-
-    def reset(self, asset: str, bar_seconds: int) -> None:
-        """Forget `asset` and start a new stream. Raises ValueError unless the bars fill a day exactly."""
-        self._streams[asset] = _Stream(self._kind, bar_seconds)
-
-    def update(self, bar: Bar) -> Forecast:
-        """Take one closed bar. Raises ValueError, with the stream unchanged, on a bar it cannot take."""
-        if bar.asset not in self._streams:
-            raise ValueError(f"asset {bar.asset}: has had no reset")
-        return self._streams[bar.asset].update(bar)
+        super().__init__(kind.name, partial(_Stream, kind))

@@ -16,6 +16,8 @@ from models.garch import Fitted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from models.streams import Stream
+
 FORMAT = "keeper-forecaster-state"
 SCHEMA = 1
 VALUES: dict[str, type[Any]] = {"tail": Tail, "fitted": Fitted}
@@ -26,15 +28,6 @@ SEQUENCES: dict[str, type[Any]] = {"tuple": tuple, "list": list, "deque": deque}
 
 class StateError(KnownFault):
     """A saved state cannot be restored; the message names the file and the rule."""
-
-
-class Stream(Protocol):
-    """One asset's forecast."""
-
-    @property
-    def bar_seconds(self) -> int:
-        """Length of its bars."""
-        ...
 
 
 class Restorable(Protocol):

@@ -13,7 +13,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from pydantic import SecretStr
 
-from chain.anvil import CHAIN_ID, KEYS, anvil
+from chain.anvil import CHAIN_ID, KEYS, anvil, ask
 from chain.deploy import Deployer
 from chain.events import history
 from chain.market import bind
@@ -222,7 +222,7 @@ def _deploy(deployer: Deployer, protocol: Protocol, policies: Policies, price: f
 
 def _open_book(deployer: Deployer, market: Contract, token: Contract, last: Bar) -> None:
     """Let writers sell calls and puts around the money to buyers, with two to five times the margin they need."""
-    deployer.web3.provider.make_request("anvil_autoImpersonateAccount", [True])  # type: ignore[arg-type]
+    ask(deployer.web3, "anvil_autoImpersonateAccount", True)  # noqa: FBT003 - as anvil has it
     unit = int(last.close) * 10**8
     series = []
     for days, moneyness, is_call in ((60, 95, False), (60, 105, True), (120, 90, False), (120, 100, True)):
@@ -242,7 +242,7 @@ def _open_book(deployer: Deployer, market: Contract, token: Contract, last: Bar)
 
 def _person(deployer: Deployer, name: str) -> str:
     address = to_checksum_address(keccak(text=name)[-20:])
-    deployer.web3.provider.make_request("anvil_setBalance", [address, hex(10**18)])  # type: ignore[arg-type]
+    ask(deployer.web3, "anvil_setBalance", address, hex(10**18))
     return address
 
 
