@@ -237,8 +237,9 @@ class Journal:
 
         Raises ValueError for NaN, infinity or text that is not Unicode, JournalError when the database refuses.
 
-        An attempt ends once: a second Applied or Failed of one transaction, from another process that followed it
-        too, is not written, and the first one's entry is returned, unless a reorganisation undid that in between.
+        An attempt ends once: a second Announced, Applied or Failed of one transaction, from another process that
+        followed it too, is not written, and the first one's entry is returned, unless a reorganisation undid that in
+        between.
         A cancelled append still runs to its end; one whose connection to PostgreSQL breaks during the commit may have
         been written.
         """

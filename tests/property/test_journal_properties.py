@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from keeper.journal import Journal, Message, index_of
 from keeper.journal_database import GENESIS, row_hash
-from keeper.messages import Applied, Assessment, BarClosed, Failed, Lifecycle, QuoteConfirmed, body, canonical, parse
+from keeper.messages import (
+    Announced,
+    Applied,
+    Assessment,
+    BarClosed,
+    Failed,
+    Lifecycle,
+    QuoteConfirmed,
+    body,
+    canonical,
+    parse,
+)
 from keeper.verify import verify_chain_of_hashes
 from models.market import Bar, Quote
 
@@ -40,7 +51,7 @@ MESSAGES = st.one_of(*(WITH_FLOATS.get(kind, st.from_type(kind)) for kind in get
 
 def end_of(message: Message) -> object:
     """Give what an end is told by: a transaction ends once, so the second row about it is not written."""
-    return (message.digest, message.tx_hash) if isinstance(message, Applied | Failed) else object()
+    return (message.digest, message.tx_hash) if isinstance(message, Announced | Applied | Failed) else object()
 
 
 SOME_MESSAGES = st.lists(MESSAGES, min_size=1, max_size=5, unique_by=end_of)
