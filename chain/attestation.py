@@ -30,8 +30,8 @@ FIELDS = (
     "bytes32 callsHash,bytes32 modelHash,bytes32 inputRoot,bytes32 probesHash,uint256 maxLiquidatable,uint256 deadline)"
 )
 CODES: dict[Action, int] = {"apply": 0, "announce": 1, "rollback": 2}
-BACKWARDS = 4
-"""Added to the code of a change or rollback whose calls are made in reverse order."""
+CODE_BITS, PLACE_BITS = 4, 4
+"""What the purpose takes of a submission's first argument, and what each setter takes of the order above it."""
 
 PRIMARY: dict[Action, str] = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback"}
 DOMAIN = keccak(text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
@@ -48,7 +48,8 @@ class Message:
     """One change as signers sign it: EIP-712 fields, with `calls` and `probes` instead of their hashes.
 
     `market` is the market's name, `policy` the address of the policy in force, `changes` pairs of id and value, ids
-    ascending. `calls` are in the order in which they are made: the policy's, or `backwards`. Hashes are 0x-prefixed.
+    ascending. `calls` are in the order in which they are made: `order` has the position of every setter of the policy,
+    the first to be called first, and is empty where that is the policy's own. Hashes are 0x-prefixed.
     """
 
     market: str
@@ -62,7 +63,7 @@ class Message:
     probes: tuple[Probe, ...]
     max_liquidatable: int
     deadline: int
-    backwards: bool = False
+    order: tuple[int, ...] = ()
 
     def digest(self, action: Action, steward: str, chain_id: int) -> str:
         """Return what is signed: the EIP-712 hash for one steward on one chain."""
@@ -101,7 +102,7 @@ class Message:
             self.max_liquidatable,
             self.deadline,
         )
-        code = CODES[action] + (BACKWARDS if self.backwards and action != "announce" else 0)
+        code = CODES[action] | (0 if action == "announce" else _packed(self.order) << CODE_BITS)
         selector = function_signature_to_4byte_selector(SUBMIT)
         return "0x" + (selector + encode(["uint256", MESSAGE, SIGNATURES], [code, fields, []])).hex()
 
@@ -121,14 +122,20 @@ def attach(calldata: str, signatures: Sequence[Signature]) -> str:
     return calldata[: -2 * WORD] + b"".join(number.to_bytes(WORD) for number in (len(signatures), *words)).hex()
 
 
-def is_backwards(calldata: str) -> bool:
-    """Say whether calldata of a change or rollback makes its calls in reverse order."""
-    return int(calldata[10 : 10 + 2 * WORD], 16) >= BACKWARDS
+def order_of(calldata: str, setters: int) -> tuple[int, ...]:
+    """Return the order in which calldata of a change or rollback calls the setters, empty for the policy's own."""
+    packed = int(calldata[10 : 10 + 2 * WORD], 16) >> CODE_BITS
+    places = range(setters) if packed else ()
+    return tuple((packed >> (PLACE_BITS * place)) % 2**PLACE_BITS for place in places)
 
 
 def announcing(calldata: str) -> str:
     """Return the calldata that announces what the given one applies: the rest of it is the same."""
     return calldata[:10] + CODES["announce"].to_bytes(WORD).hex() + calldata[10 + 2 * WORD :]
+
+
+def _packed(order: Sequence[int]) -> int:
+    return sum(setter << (PLACE_BITS * place) for place, setter in enumerate(order))
 
 
 def _bytes(text: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chain import steward
 from chain.accounts import accounts_since, health_calls, liquidatable, read_accounts
 from chain.attestation import announcing
-from chain.policy import Policy
+from chain.policy import NOBODY, Policy
 from chain.protocol import BindingError, BoundProtocol
 from chain.rpc import RpcError, Unreachable, blocks_at, read
 from config.errors import ConfigError
@@ -166,6 +166,18 @@ class Market:
         answer = await self._simulated([_block(block.timestamp + 1, [_call(self.steward, calldata, sender)])], block)
         _returned(answer[0]["calls"][0])
         return int(answer[0]["calls"][0]["gasUsed"], 16)
+
+    async def attempt(self, calls: Sequence[Call], state: MarketState, wait: int) -> list[bool]:
+        """Make calls one after the other as the steward would, `wait` seconds after a state; say which are taken.
+
+        Raises Refused when the endpoint does not serve eth_simulateV1.
+        """
+        executor = (await self.policy(state.policy, state.block)).executor
+        maker = self.steward if executor == NOBODY else executor
+        block = _block(state.block.timestamp + 1 + wait, [_call(target, data, maker) for target, data in calls])
+        at = hex(state.block.number)
+        (answer,) = await self.rpc.call("eth_simulateV1", {"blockStateCalls": [block]}, at)
+        return [call["status"] == "0x1" for call in answer["calls"]]
 
     async def _simulated(self, blocks: Sequence[dict[str, Any]], block: BlockStamp) -> list[dict[str, Any]]:
         at = hex(block.number)

@@ -96,16 +96,26 @@ class BoundProtocol:
         pairs = zip(self.binding.parameters, positions, strict=True)
         return tuple(word(answers[read], index, parameter.name) for parameter, (read, index) in pairs)
 
-    def setter_calls(self, values: Sequence[int], changed: Sequence[int]) -> tuple[Call, ...]:
+    def setter_calls(
+        self, values: Sequence[int], changed: Sequence[int], order: Sequence[int] = ()
+    ) -> tuple[Call, ...]:
         """Return the calls that write `values` (id order), of the setters that write one of the parameters `changed`.
 
-        The steward makes them of those whose values differ, in the same order or backwards.
+        The steward makes them of those whose values differ, in the binding's order or the one given.
         Raises BindingError when a value does not fit the setter's argument.
         """
-        proposed = {p.name: value for p, value in zip(self.binding.parameters, values, strict=True)}
+        return self.calls_of(self.setters_writing(changed, order), values)
+
+    def setters_writing(self, changed: Sequence[int], order: Sequence[int] = ()) -> tuple[int, ...]:
+        """Return the positions of the setters that write one of the parameters `changed`, in the order given."""
         names = {self.binding.parameters[index].name for index in changed}
-        setters = [setter for setter in self.binding.setters if names & set(setter.parameters)]
-        return tuple(self.call(setter, proposed) for setter in setters)
+        setters = self.binding.setters
+        return tuple(index for index in order or range(len(setters)) if names & set(setters[index].parameters))
+
+    def calls_of(self, setters: Sequence[int], values: Sequence[int]) -> tuple[Call, ...]:
+        """Return the calls of setters, by position, that write `values` (id order). Raises BindingError."""
+        proposed = {p.name: value for p, value in zip(self.binding.parameters, values, strict=True)}
+        return tuple(self.call(self.binding.setters[index], proposed) for index in setters)
 
     # What the steward is set up with
 

@@ -27,7 +27,8 @@ def check_rollback(market: str, source: Source, policy: Policy) -> Iterator[Find
 def _few_steps(market: str, binding: Protocol, policy: Policy) -> Finding:
     """What came after the last good version is undone together, and that lies two probations and a change back at most.
 
-    A version is good when nothing was rolled back for a probation after it was made, whether or not others followed.
+    A version is good when for a probation after it was made nothing was rolled back and nothing in it changed again too
+    early; with a probation no longer than any cooldown the latter cannot be.
     """
     names = [parameter.name for parameter in binding.parameters]
     cooldown, name = min((limits.cooldown, name) for limits, name in zip(policy.parameters, names, strict=True))

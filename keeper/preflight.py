@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chain.attestation import is_backwards
+from chain.attestation import order_of
 from chain.market import SimulationReverted
+from chain.order import taken_orders
 from keeper import limits
 from keeper.messages import Preflight
 from keeper.probes import probes
-from keeper.submit import action_of, message_of
+from keeper.submit import action_of, message_of, moved_by
 
 if TYPE_CHECKING:
     from chain.attestation import Message
@@ -28,17 +29,21 @@ async def preflight_of(
 ) -> Preflight:
     """Return what the proposal would do, `announce`d first or at once; `sender` is the address it would come from.
 
-    A protocol that keeps an order between its parameters may refuse the calls one way round and take them the other.
+    A protocol that keeps rules between its parameters may refuse the calls in the policy's order and take them in
+    another.
     """
     named = probes(market.protocol, state.accounts, rules.probed_accounts)
     message = message_of(proposal, market, named, rules.max_newly_liquidatable)
     notice = limits.notice(proposal.changes, state) if announce else 0
-    forwards = await _shown(message, proposal, market, state, sender, notice)
-    if forwards.error is None or len(message.calls) == 1 or not _refused_by_protocol(forwards.error):
-        return forwards
-    turned = replace(message, calls=message.calls[::-1], backwards=True)
-    backwards = await _shown(turned, proposal, market, state, sender, notice)
-    return forwards if backwards.error is not None else backwards
+    first = await _shown(message, proposal, market, state, sender, notice)
+    if first.error is None or len(message.calls) == 1 or not _refused_by_protocol(first.error):
+        return first
+    for order in await taken_orders(market, proposal.values, moved_by(proposal), state, notice):
+        message = message_of(proposal, market, named, rules.max_newly_liquidatable, order)
+        other = await _shown(message, proposal, market, state, sender, notice)
+        if other.error is None:
+            return other
+    return first
 
 
 async def due_preflight(
@@ -48,9 +53,8 @@ async def due_preflight(
     preflight = await _simulated(announced, market, state, sender)
     if preflight.error is None or PROBED not in preflight.error:
         return preflight
-    message = message_of(proposal, market, (), 0)
-    if is_backwards(announced.calldata):
-        message = replace(message, calls=message.calls[::-1], backwards=True)
+    order = order_of(announced.calldata, len(market.protocol.binding.setters))
+    message = message_of(proposal, market, (), 0, order)
     # Without its probes it is another message, which nobody has announced.
     return await _named(preflight, message.calldata(action_of(proposal)), market, state, sender, waived=True)
 

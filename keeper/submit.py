@@ -52,13 +52,18 @@ def action_of(proposal: Proposal) -> Action:
     return "rollback" if proposal.kind is ProposalKind.ROLLBACK else "apply"
 
 
-def message_of(proposal: Proposal, market: Market, probes: Sequence[Probe], max_liquidatable: int) -> Message:
-    """Return the message that carries a proposal out, with calls in the binding's order.
+def message_of(
+    proposal: Proposal,
+    market: Market,
+    probes: Sequence[Probe],
+    max_liquidatable: int,
+    order: tuple[int, ...] = (),
+) -> Message:
+    """Return the message that carries a proposal out, with calls in the binding's order or the one given.
 
     Its input root is the proposal's digest.
     """
-    changed = [change.id for change in proposal.changes if change.value != proposal.current[change.id]]
-    calls = market.protocol.setter_calls(proposal.values, changed)
+    calls = market.protocol.setter_calls(proposal.values, moved_by(proposal), order)
     return Message(
         market=market.name,
         policy=proposal.policy,
@@ -71,7 +76,13 @@ def message_of(proposal: Proposal, market: Market, probes: Sequence[Probe], max_
         probes=tuple(probes),
         max_liquidatable=max_liquidatable,
         deadline=proposal.deadline,
+        order=order,
     )
+
+
+def moved_by(proposal: Proposal) -> list[int]:
+    """Return the parameters to which a proposal gives another value, by id."""
+    return [change.id for change in proposal.changes if change.value != proposal.current[change.id]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ struct Verdict:
     states: uint256[STATE_WORDS]
     touched: uint256  # bit i: word i of the states differs from what is stored
     changed: uint256  # bit i: parameter i changes
+    corrected: uint256  # minute of the earliest change on probation that this one moves again; 2**256 - 1 if none
     notice: uint256
 
 
@@ -29,6 +30,7 @@ STATE_WORDS: constant(uint256) = 3
 STATES_A_WORD: constant(uint256) = 6
 STATE_BITS: constant(uint256) = 42
 STATE_MASK: constant(uint256) = 2**42 - 1
+ONE_EACH: constant(uint256) = 1 + 2**42 + 2**84 + 2**126 + 2**168 + 2**210
 
 # The whole drift budget, in shares: a number with many divisors, so that a third or a tenth is a whole share.
 FULL: constant(uint256) = 240
@@ -49,13 +51,21 @@ def _check_changes(
     ids: DynArray[uint256, MAX_PARAMETERS],
     values: DynArray[uint256, MAX_PARAMETERS],
     now: uint256,
+    probation: uint256,
 ) -> Verdict:
     """
     @dev Every rule on a batch of changes made at `now`, but for the invariants.
     """
     assert now <= MAX_MINUTES * MINUTE, "risk_steward: time out of range"
     minute: uint256 = unsafe_div(unsafe_add(now, MINUTE - 1), MINUTE)
-    verdict: Verdict = Verdict(values=live, states=empty(uint256[STATE_WORDS]), touched=0, changed=0, notice=0)
+    verdict: Verdict = Verdict(
+        values=live,
+        states=empty(uint256[STATE_WORDS]),
+        touched=0,
+        changed=0,
+        corrected=max_value(uint256),
+        notice=0,
+    )
     named: uint256 = 0  # bit i: parameter i is in the batch
     coupled: uint256 = 0
     word: uint256 = STATE_WORDS  # of the states that is being worked on: ids ascend, so each is loaded once
@@ -63,18 +73,14 @@ def _check_changes(
     for index: uint256 in range(len(ids), bound=MAX_PARAMETERS):
         id: uint256 = ids[index]
         proposed: uint256 = values[index]
-        if id >= len(live):
-            policy._refuse(id, "unknown")
-        # A repeated id would be measured against the value just proposed and walk past its step limit.
-        if named >> id != 0:
-            policy._refuse(id, "id not ascending")
+        # A call costs more than to look first, here and below.
+        if id >= len(live) or named >> id != 0:
+            self._check_id(id, named, len(live))
         named |= 1 << id
         at: uint256 = unsafe_mul(3, id)
         corridor: uint256 = rules[at]
-        if proposed < corridor >> 128:
-            policy._refuse(id, "below corridor")
-        if proposed > corridor & policy.MAX_VALUE:
-            policy._refuse(id, "above corridor")
+        if proposed < corridor >> 128 or proposed > corridor & policy.MAX_VALUE:
+            self._check_corridor(id, corridor, proposed)
         rest: uint256 = rules[unsafe_add(at, 2)]
         coupled |= rest & policy.MASK_16
         before: uint256 = live[id]
@@ -99,8 +105,12 @@ def _check_changes(
         offset: uint256 = unsafe_mul(STATE_BITS, id % STATES_A_WORD)
         state: uint256 = (states >> offset) & STATE_MASK
         changed: uint256 = state >> 16
-        if changed != 0 and now < unsafe_add(unsafe_mul(changed, MINUTE), (rest >> 64) & policy.MASK_32):
-            policy._refuse(id, "cooldown not over")
+        if changed != 0:
+            since: uint256 = unsafe_mul(changed, MINUTE)
+            if now < unsafe_add(since, (rest >> 64) & policy.MASK_32):
+                policy._refuse(id, "cooldown not over")
+            if now < unsafe_add(since, probation):
+                verdict.corrected = min(verdict.corrected, changed)
         shares: uint256 = self._charged(id, rest, state, distance, minute)
         states ^= (state ^ (minute << 16 | shares)) << offset
         verdict.values[id] = proposed
@@ -194,6 +204,17 @@ def _store(market: bytes32, verdict: Verdict):
     for word: uint256 in range(STATE_WORDS):
         if (verdict.touched >> word) & 1 == 1:
             self._states[market][word] = verdict.states[word]
+
+
+@internal
+def _exhaust(market: bytes32):
+    """
+    @dev Remember every parameter as moved just now, its whole drift budget used: after it none moves sooner than if
+            it had been, whatever the ids mean from now on.
+    """
+    minute: uint256 = unsafe_div(unsafe_add(block.timestamp, MINUTE - 1), MINUTE)
+    states: uint256 = (minute << 16 | FULL << 8) * ONE_EACH
+    self._states[market] = [states, states, states]
 
 
 @internal

@@ -113,12 +113,12 @@ struct MarketView:
 MAX_PARAMETERS: constant(uint256) = policy.MAX_PARAMETERS
 MAX_MARKETS: constant(uint256) = 32
 
-# What is done with a message. A change or a rollback may also be made BACKWARDS: setters in reverse order.
+# What is done with a message, in the lowest 4 bits; above them the order of the setters, see targets.vy.
 APPLY: constant(uint256) = 0
 ANNOUNCE: constant(uint256) = 1
 ROLLBACK: constant(uint256) = 2
-BACKWARDS: constant(uint256) = 4
-ACTIONS: constant(uint256) = 2**0 + 2**1 + 2**2 + 2**4 + 2**6
+ACTION_MASK: constant(uint256) = 15
+ORDER_LIMIT: constant(uint256) = 2**(4 + 4 * policy.MAX_SETTERS)
 
 # An announcement's deadline is judged no later: what the steward remembers has no later minute.
 LAST_SECOND: constant(uint256) = limits.MAX_MINUTES * limits.MINUTE
@@ -168,14 +168,17 @@ def submit(
             changed the protocol. Steps, cooldowns, budgets and notice are waived for it, corridor and invariants
             are not.
 
-            A protocol that keeps an order between its parameters may take two changes in one order only: 4 more than
-            apply or roll back makes the calls backwards. The signers have signed the calls in the order they meant.
+            A protocol that keeps orders between its parameters may take changes in one sequence only. Above the lowest
+            4 bits an apply or a rollback may name one: 4 bits a setter of the policy, the first to be called lowest,
+            each setter once; those that write nothing are passed over. The signers have signed the calls in the
+            sequence they meant.
     @param action What is done with the message.
     @param message The change; in a rollback the parameters that differ from the last good version, with its values.
     @param signatures Of its EIP-712 digest as `Apply`, or as `Rollback`, signers strictly ascending.
     """
-    assert (ACTIONS >> action) & 1 == 1, "risk_steward: unknown action"
-    purpose: uint256 = action & (BACKWARDS - 1)
+    purpose: uint256 = action & ACTION_MASK
+    known: bool = purpose <= ROLLBACK and (purpose != ANNOUNCE or action == ANNOUNCE)
+    assert known and action < ORDER_LIMIT, "risk_steward: unknown action"
     market: bytes32 = message.market
     line: snapshots.Line = self._running_line(market)
     assert purpose == ROLLBACK or line.status != snapshots.PAUSED, "risk_steward: paused"
@@ -214,7 +217,9 @@ def submit(
     else:
         # An announced change is judged as of the last moment at which it may be applied.
         now: uint256 = min(message.deadline, LAST_SECOND) if purpose == ANNOUNCE else block.timestamp
-        verdict = limits._check_changes(market, in_force.rules, live, message.ids, message.values, now)
+        verdict = limits._check_changes(
+            market, in_force.rules, live, message.ids, message.values, now, in_force.probation
+        )
     limits._check_invariants(line.stored, in_force.reads, in_force.setters, in_force.invariants, verdict.values)
     if purpose == ANNOUNCE:
         log Announced(
@@ -232,7 +237,7 @@ def submit(
         snapshots._return_to_good(market, line, in_force.probation)
     else:
         hash = self._hash(market, verdict.values)
-        snapshots._advance(market, line, in_force.probation, hash, False)
+        snapshots._advance(market, line, in_force.probation, hash, False, verdict.corrected)
         limits._store(market, verdict)
     calls_hash: bytes32 = targets._write(
         line.stored,
@@ -241,7 +246,7 @@ def submit(
         in_force.setters,
         verdict.changed,
         verdict.values,
-        action >= BACKWARDS,
+        action >> 4,
     )
     assert calls_hash == message.calls_hash, "risk_steward: other calls than signed"
     after: DynArray[uint256, MAX_PARAMETERS] = targets._read_all(line.stored, in_force.layout, in_force.parameters)
@@ -313,7 +318,8 @@ def set_policy(market: bytes32, stored: address):
     @notice Put a stored policy into force. Governance only. Live values must keep its corridors and invariants, so
             that no policy can lock a market. On an active market it must read its parameters just as the one before:
             a version that a rollback restores is one of what is read. On a paused market it may read otherwise, where
-            a protocol has moved on or a getter is gone, and what it reads becomes a new version, proven at once.
+            a protocol has moved on or a getter is gone: what it reads becomes a new version, proven at once, and every
+            parameter counts as moved just now, its drift budget used.
     """
     self._check_governance()
     assert staticcall IPolicyRegistry(registry).is_stored(stored), "risk_steward: policy not stored"
@@ -328,6 +334,7 @@ def set_policy(market: bytes32, stored: address):
     line.stored = stored
     log PolicySet(market=market, policy=stored)
     if reads_otherwise:
+        limits._exhaust(market)
         self._rebase(market, line, values, hash)
     else:
         snapshots._store(market, line)
@@ -439,7 +446,7 @@ def _rebase(market: bytes32, line: snapshots.Line, values: DynArray[uint256, MAX
     """
     @dev Make values the next version, proven at once.
     """
-    snapshots._advance(market, line, max_value(uint256), hash, True)
+    snapshots._advance(market, line, max_value(uint256), hash, True, max_value(uint256))
     log Rebased(market=market, sequence=line.sequence + 1, values=values, state_hash=hash)
 
 

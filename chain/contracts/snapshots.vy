@@ -5,12 +5,14 @@
 @title Snapshots: the versions of a market, and which of them a rollback may restore
 @license AGPL-3.0-only
 @notice A version is kept as the hash of its values; the values themselves are in the log of the block that has its
-        time. A version has outlived its probation when nothing was rolled back for so long after it was made, whether
-        or not others followed. Three are kept: the current one, the newest before it that is known to have outlived
-        its probation, and a candidate that is about to. The last good version is the current one once that has
-        outlived its probation, else the candidate once it has, else the one known; so it lies no further back than two
-        probations and the time between two changes, however many parameters change in turn. A market's line of
-        versions is kept in one word together with the policy in force.
+        time. A version has outlived its probation when, for so long after it was made, nothing was rolled back and no
+        change in it was corrected; others may have followed. A parameter that changes twice within a probation is
+        corrected by the second change, and no version made from the first on, before the second, is ever proven.
+        Three are kept: the current one, the newest before it that is known to have outlived its probation, and a
+        candidate that is about to. The last good version is the current one once that has outlived its probation, else
+        the candidate once it has, else the one known; so it lies no further back than two probations and the time
+        between two changes, however many parameters change in turn, unless some are corrected. A market's line of versions
+        is kept in one word together with the policy in force.
 """
 
 
@@ -70,8 +72,8 @@ def _store(market: bytes32, line: Line):
     """
     @dev Write a line back. Throws in the year 2106, or after 134 million versions.
     """
-    assert max(line.applied_at, line.good_at) <= TIME_MASK, "risk_steward: time out of range"
-    assert line.sequence <= SEQUENCE_MASK, "risk_steward: too many versions"
+    fits: bool = max(line.applied_at, line.good_at) <= TIME_MASK and line.sequence <= SEQUENCE_MASK
+    assert fits, "risk_steward: line is full"
     self._lines[market] = (
         convert(line.stored, uint256)
         | line.sequence << 160
@@ -93,14 +95,19 @@ def _begin(market: bytes32, previous: Line, hash: bytes32):
     line.applied_at = block.timestamp
     line.is_good = True
     line.status = ACTIVE
-    self._hashes[market][0] = hash
+    # What is not used yet is written as well, so that no later change pays for fresh storage.
+    self._hashes[market] = [hash, hash]
+    self._candidates[market] = Candidate(hash=hash, made_at=block.timestamp)
     self._store(market, line)
 
 
 @internal
-def _advance(market: bytes32, previous: Line, probation: uint256, hash: bytes32, is_good: bool):
+def _advance(
+    market: bytes32, previous: Line, probation: uint256, hash: bytes32, is_good: bool, corrected: uint256
+):
     """
-    @dev Make the next version; the current one is kept if it is proven, or as the candidate if there is none.
+    @dev Make the next version; the current one is kept if it is proven, or as the candidate if there is none. Neither
+            it nor the candidate is if it was made in the minute `corrected` or later.
     """
     line: Line = previous
     if self._is_proven(previous, probation):
@@ -110,7 +117,9 @@ def _advance(market: bytes32, previous: Line, probation: uint256, hash: bytes32,
     else:
         if line.has_candidate:
             line = self._matured(market, previous, probation)
-        if not line.has_candidate:
+            if line.has_candidate and self._minute(self._candidates[market].made_at) >= corrected:
+                line.has_candidate = False
+        if not line.has_candidate and self._minute(line.applied_at) < corrected:
             self._candidates[market] = Candidate(hash=self._hashes[market][line.slot], made_at=line.applied_at)
             line.has_candidate = True
     line.sequence = previous.sequence + 1
@@ -142,12 +151,21 @@ def _matured(market: bytes32, previous: Line, probation: uint256) -> Line:
     @dev The line with its candidate, if that has outlived its probation, as the version known to have done so.
     """
     line: Line = previous
-    candidate: Candidate = self._candidates[market]
-    if block.timestamp - candidate.made_at >= probation:
-        self._hashes[market][1 - line.slot] = candidate.hash
-        line.good_at = candidate.made_at
+    made_at: uint256 = self._candidates[market].made_at
+    if block.timestamp - made_at >= probation:
+        self._hashes[market][1 - line.slot] = self._candidates[market].hash
+        line.good_at = made_at
         line.has_candidate = False
     return line
+
+
+@internal
+@pure
+def _minute(time: uint256) -> uint256:
+    """
+    @dev The minute, rounded up, as the memory of the limits has it.
+    """
+    return (time + 59) // 60
 
 
 @internal
@@ -168,9 +186,9 @@ def _last_good(market: bytes32, line: Line, probation: uint256) -> (bytes32, uin
     if self._is_proven(line, probation):
         return self._hashes[market][line.slot], line.applied_at
     if line.has_candidate:
-        candidate: Candidate = self._candidates[market]
-        if block.timestamp - candidate.made_at >= probation:
-            return candidate.hash, candidate.made_at
+        made_at: uint256 = self._candidates[market].made_at
+        if block.timestamp - made_at >= probation:
+            return self._candidates[market].hash, made_at
     return self._hashes[market][1 - line.slot], line.good_at
 
 

@@ -92,18 +92,22 @@ def _write(
     setters: uint256,
     changed: uint256,
     values: DynArray[uint256, MAX_PARAMETERS],
-    backwards: bool,
+    order: uint256,
 ) -> bytes32:
     """
-    @dev Call every setter that writes a changed parameter, in the policy's order or backwards, with arguments made of
+    @dev Call every setter that writes a changed parameter, in the policy's order or in another, with arguments made of
             `values` and the policy's constants alone. Returns the hash of the calls: from zero on, for each of them,
-            keccak256(abi.encode(hash before, target, keccak256(data))).
+            keccak256(abi.encode(hash before, target, keccak256(data))). An order has 4 bits a setter, the first
+            lowest; zero is the policy's.
     """
     hash: bytes32 = empty(bytes32)
+    seen: uint256 = 0  # bit i: setter i had its turn
     for place: uint256 in range(setters, bound=MAX_SETTERS):
         index: uint256 = place
-        if backwards:
-            index = setters - 1 - place
+        if order != 0:
+            index = (order >> (4 * place)) & 15
+            assert index < setters and (seen >> index) & 1 == 0, "risk_steward: bad order"
+            seen |= 1 << index
         setter: policy.Setter = policy._setter(stored, reads, index)
         written: uint256 = setter.writes & changed
         if written != 0:

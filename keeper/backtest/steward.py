@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from keeper import limits
@@ -86,7 +87,7 @@ class SimulatedSteward:
         now = state.block.timestamp
         refusal = limits.verdict(proposal, state, now, announced_at, self._names)
         if refusal is None:
-            self._is_good = self._leave(now, back=proposal.kind is ProposalKind.ROLLBACK)
+            self._is_good = self._leave(proposal, now)
             if proposal.kind is ProposalKind.TUNE:
                 self._remember(proposal, now)
             self._begin(proposal.values, now)
@@ -127,7 +128,7 @@ class SimulatedSteward:
 
     def _remember(self, proposal: Proposal, now: int) -> None:
         """Keep when a parameter moved and what it used of its drift budget, as the steward does."""
-        minute = -(-now // limits.MINUTE) * limits.MINUTE
+        minute = _minute(now)
         rows = list(self._rows)
         for change in proposal.changes:
             row = rows[change.id]
@@ -136,8 +137,9 @@ class SimulatedSteward:
                 rows[change.id] = replace(row, changed_at=minute, drift_used=used, drift_before=before)
         self._rows = tuple(rows)
 
-    def _leave(self, now: int, *, back: bool) -> bool:
+    def _leave(self, proposal: Proposal, now: int) -> bool:
         """Keep the current version as `snapshots.vy` does when the next is made; return whether that is proven."""
+        back = proposal.kind is ProposalKind.ROLLBACK
         if self._proven(now) and not back:
             self._good, self._candidate = self.values, None
             return False
@@ -145,9 +147,18 @@ class SimulatedSteward:
             self._good, self._candidate = self._candidate.values, None
         if back:
             self._candidate = None
-        elif self._candidate is None:
-            self._candidate = self.versions[-1]
-        return back
+            return True
+        self._candidate = self._candidate or self.versions[-1]
+        if _minute(self._candidate.at) >= self._corrected_by(proposal, now):
+            self._candidate = None
+        return False
+
+    def _corrected_by(self, proposal: Proposal, now: int) -> float:
+        """Return the end of the minute of the earliest change on probation that is moved again, else infinity."""
+        moved = [self._rows[change.id] for change in proposal.changes if change.value != self.values[change.id]]
+        probation = self._rules.policies.probation_seconds
+        times = [row.changed_at for row in moved if row.changed_at]
+        return min((time for time in times if now < time + probation), default=inf)
 
     def _last_good(self, now: int) -> tuple[int, ...]:
         if self._proven(now):
@@ -159,6 +170,11 @@ class SimulatedSteward:
 
     def _proven(self, now: int) -> bool:
         return self._is_good or now - self.versions[-1].at >= self._rules.policies.probation_seconds
+
+
+def _minute(now: int) -> int:
+    """Return the end of the minute that a moment is remembered as, in Unix seconds."""
+    return -(-now // limits.MINUTE) * limits.MINUTE
 
 
 def _charged(row: ParameterState, distance: int, now: int) -> tuple[int, int]:

@@ -25,7 +25,7 @@ PAIR = Parameter(minimum=50, maximum=200, max_step_up=20, max_step_down=10, cool
 SINGLE = Parameter(cooldown=COOLDOWN)
 TURN, TURN_ALL = "turn(uint256,uint256)", "turn_all(uint256[4])"
 WIDE = b"wide".ljust(32)
-ACTIONS = {"apply": 0, "announce": 1, "rollback": 2, "apply backwards": 4, "rollback backwards": 6}
+ACTIONS = {"apply": 0, "announce": 1, "rollback": 2}
 INACTIVE, ACTIVE, RETIRED, PAUSED = range(4)
 
 
@@ -135,15 +135,18 @@ class Guard:
         return self.domain.sign(message, self.signers[: self.threshold], kind)
 
     def submission(
-        self, kind: str, message: Message, signatures: list[Signature] | None = None
+        self, kind: str, message: Message, signatures: list[Signature] | None = None, order: Sequence[int] = ()
     ) -> tuple[int, tuple[Any, ...], list[Signature]]:
-        """Arguments of the steward's `submit`."""
-        signed = "Rollback" if kind.startswith("rollback") else "Apply"
-        return ACTIONS[kind], message.words(), self.sign(message, signed) if signatures is None else signatures
+        """Arguments of the steward's `submit`; an order names setters, the first to be called first."""
+        signed = "Rollback" if kind == "rollback" else "Apply"
+        action = ACTIONS[kind] + sum(setter << (4 + 4 * place) for place, setter in enumerate(order))
+        return action, message.words(), self.sign(message, signed) if signatures is None else signatures
 
-    def send(self, kind: str, message: Message, signatures: list[Signature] | None = None) -> None:
+    def send(
+        self, kind: str, message: Message, signatures: list[Signature] | None = None, order: Sequence[int] = ()
+    ) -> None:
         """Send a signed message as anyone."""
-        self.steward.submit(*self.submission(kind, message, signatures))
+        self.steward.submit(*self.submission(kind, message, signatures, order))
 
     def apply(self, changes: Any, **overrides: Any) -> None:
         """Sign and apply changes, a mapping or a list of pairs."""

@@ -237,62 +237,100 @@ class TestReadBack:
 
 
 class TestOrder:
-    """A protocol that itself keeps one parameter below another: which of two setters may go first depends."""
+    """A protocol that itself keeps parameters below others: in which order their setters may go depends."""
 
     @pytest.fixture
     def ordered(self, guard):
-        """Activate a market of two ordered parameters, 100 and 110, the lower one's setter first."""
-        target = load_target("ordered", 100, 110)
-        address = str(target.address)
+        """Activate a market of two pairs, each of 100 and 110 in this order, the lower one's setter first."""
+        targets = [load_target("ordered", 100, 110) for _ in range(2)]
+        addresses = [str(target.address) for target in targets]
         policy = replace(
             guard.policy,
-            parameters=(SINGLE, SINGLE),
-            positions=((0, 0), (0, 1)),
-            reads=((address, selector("both()")),),
-            setters=(
-                Setter(address, "set_low(uint256)", (Value(0),)),
-                Setter(address, "set_high(uint256)", (Value(1),)),
+            parameters=(SINGLE,) * 4,
+            positions=((0, 0), (0, 1), (1, 0), (1, 1)),
+            reads=tuple((address, selector("both()")) for address in addresses),
+            setters=tuple(
+                Setter(address, f"set_{name}(uint256)", (Value(2 * pair + place),))
+                for pair, address in enumerate(addresses)
+                for place, name in enumerate(("low", "high"))
             ),
-            invariants=((0, 1, 1, 1),),
+            invariants=((0, 1, 1, 1), (2, 1, 3, 1)),
         )
         guard.activate(ONE, policy)
-        return target
-
-    @pytest.mark.parametrize("kind", ["apply", "rollback"])
-    def test_submit__both_down__goes_in_the_policy_s_order(self, guard, ordered, kind):
-        if kind == "rollback":
-            self.up(guard)
-        low, high = (100, 110) if kind == "rollback" else (80, 90)
-        guard.send(kind, guard.message({0: low, 1: high}, market=ONE))
-        assert ordered.both() == (low, high)
-
-    def test_apply__both_up__goes_backwards_only(self, guard, ordered):
-        with reverting("ordered: above the high one"):
-            guard.apply({0: 120, 1: 130}, market=ONE)
-        self.up(guard)
-        assert ordered.both() == (120, 130)
-        assert [data[:4] for _, data in guard.made()] == [selector("set_high(uint256)"), selector("set_low(uint256)")]
-
-    def test_rollback__both_up__goes_backwards_only(self, guard, ordered):
-        guard.apply({0: 80, 1: 90}, market=ONE)
-        message = guard.message({0: 100, 1: 110}, market=ONE)
-        with reverting("ordered: above the high one"):
-            guard.send("rollback", message)
-        guard.send("rollback backwards", replace(message, calls=message.calls[::-1]))
-        assert ordered.both() == (100, 110)
-
-    @pytest.mark.parametrize("turned", [True, False])
-    def test_apply__calls_signed_in_the_other_order__reverts(self, guard, ordered, turned):
-        message = guard.message({0: 95, 1: 105}, market=ONE)
-        calls = message.calls[::-1] if turned else message.calls
-        with reverting(OTHERS):
-            guard.send("apply" if turned else "apply backwards", replace(message, calls=calls))
-        assert ordered.both() == (100, 110)
+        return lambda: [value for target in targets for value in target.both()]
 
     @staticmethod
-    def up(guard):
-        message = guard.message({0: 120, 1: 130}, market=ONE)
-        guard.send("apply backwards", replace(message, calls=message.calls[::-1]))
+    def send(guard, kind, values, order=(), **overrides):
+        """Send a message for values by id, with its calls in an order of the four setters."""
+        message = guard.message(values, market=ONE)
+        live = guard.state(ONE).values
+        after = [values.get(id_, value) for id_, value in enumerate(live)]
+        calls = [guard.stored[guard.state(ONE).policy].setters[index].call(after) for index in order]
+        made = tuple(call for call in calls if call in message.calls) if order else message.calls
+        guard.send(kind, replace(message, calls=made, **overrides), order=order)
+
+    def test_apply__both_down__goes_in_the_policy_s_order(self, guard, ordered):
+        self.send(guard, "apply", {0: 80, 1: 90})
+        assert ordered() == [80, 90, 100, 110]
+
+    def test_apply__both_up__goes_the_other_way_round_only(self, guard, ordered):
+        with reverting("ordered: above the high one"):
+            self.send(guard, "apply", {0: 120, 1: 130})
+        self.send(guard, "apply", {0: 120, 1: 130}, (1, 0, 2, 3))
+        assert ordered() == [120, 130, 100, 110]
+        assert [data[:4] for _, data in guard.made()] == [selector("set_high(uint256)"), selector("set_low(uint256)")]
+
+    @pytest.mark.parametrize(
+        ("order", "reason"),
+        [
+            ((), "ordered: above the high one"),
+            ((3, 2, 1, 0), "ordered: below the low one"),
+            ((1, 0, 2, 3), None),
+            ((2, 3, 1, 0), None),
+            ((1, 2, 0, 3), None),
+        ],
+    )
+    def test_apply__one_pair_up_and_one_down__goes_in_some_orders_of_many(self, guard, ordered, order, reason):
+        values = {0: 120, 1: 130, 2: 80, 3: 90}
+        if reason is None:
+            self.send(guard, "apply", values, order)
+            assert ordered() == list(values.values())
+        else:
+            with reverting(reason):
+                self.send(guard, "apply", values, order)
+            assert ordered() == [100, 110] * 2
+
+    def test_rollback__one_pair_went_up_and_one_down__goes_back_in_an_order_of_its_own(self, guard, ordered):
+        self.send(guard, "apply", {0: 120, 1: 130, 2: 80, 3: 90}, (1, 0, 2, 3))
+        good = {0: 100, 1: 110, 2: 100, 3: 110}
+        for order, reason in (((), "above the high"), ((3, 2, 1, 0), "below the low"), ((1, 0, 2, 3), "below the low")):
+            with reverting(f"ordered: {reason} one"):
+                self.send(guard, "rollback", good, order)
+        self.send(guard, "rollback", good, (0, 1, 3, 2))
+        assert ordered() == [100, 110] * 2
+
+    def test_apply__setters_that_write_nothing__are_passed_over(self, guard, ordered):
+        self.send(guard, "apply", {3: 120}, (2, 3, 1, 0))
+        assert ordered() == [100, 110, 100, 120]
+        assert len(guard.made()) == 1
+
+    @pytest.mark.parametrize(
+        "order", [(1, 1, 2, 3), (1, 0, 2), (1, 0, 2, 2), (1, 0, 4, 3), (15, 0, 2, 3), (0, 0, 0, 0, 1)]
+    )
+    def test_apply__order_that_does_not_name_each_setter_once__reverts(self, guard, ordered, order):
+        """Three places of four leave a zero in the last, which names the first setter again."""
+        message = guard.message({0: 95, 1: 105}, market=ONE)
+        with reverting("risk_steward: bad order"):
+            guard.send("apply", message, order=order)
+        assert ordered() == [100, 110] * 2
+
+    @pytest.mark.parametrize("order", [(), (1, 0, 2, 3)])
+    def test_apply__calls_signed_in_another_order__reverts(self, guard, ordered, order):
+        message = guard.message({0: 95, 1: 105}, market=ONE)
+        calls = message.calls if order else message.calls[::-1]
+        with reverting(OTHERS):
+            guard.send("apply", replace(message, calls=calls), order=order)
+        assert ordered() == [100, 110] * 2
 
 
 class TestFailure:

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import boa
 import pytest
+from policies import Setter, Value
 from reverts import all_storage, reverting, rule
-from stewards import ACTIVE, INITIAL, PAUSED, RETIRED, load_target
+from stewards import ACTIVE, COOLDOWN, INITIAL, PAUSED, RETIRED, TURN, load_target, memory
 
 OTHER, THIRD = b"other".ljust(32), b"third".ljust(32)
 NOBODY = "0x" + "00" * 20
 MISSING = "access_control: account is missing role"
 NOT_THAT_STATUS = "risk_steward: market not in that status"
-MANY = "risk_steward: too many versions"
+MANY = "risk_steward: line is full"
 
 
 def statuses(guard, *markets):
@@ -177,8 +178,43 @@ class TestPause:
         assert (state.status, state.sequence, state.values) == (PAUSED, 1, [90, 100, 500, 700])
         assert state.good_hash == state.version_hash == state.state_hash == event.state_hash
         guard.steward.unpause([guard.market], sender=guard.governance)
+        boa.env.time_travel(seconds=COOLDOWN)
         guard.apply({3: 710})
         assert heir.knob(3) == 710
+
+    def test_set_policy__paused_market_read_otherwise__counts_everything_as_moved_and_its_budget_as_used(
+        self, guard, refused
+    ):
+        """Another policy may mean another setting by the same id: what an id may still do says nothing of it."""
+        drift = {"drift_budget": 100, "drift_window": 7_200, "cooldown": 60}
+        guard.limit({2: drift, 3: drift})
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        knobs = str(guard.knobs.address)
+        swapped = (Setter(knobs, TURN, (3, Value(2))), Setter(knobs, TURN, (2, Value(3))))
+        turned = replace(
+            guard.policy.limit({2: drift, 3: drift}),
+            positions=((0, 0), (1, 0), (2, 3), (2, 2)),
+            setters=(*guard.policy.setters[:2], *swapped),
+            invariants=((3, 1, 2, 1),),
+        )
+        boa.env.time_travel(seconds=30)
+        guard.put(turned)
+        minute = -(-boa.env.timestamp // 60)
+        assert memory(guard.state().states) == [(minute, 240, 0)] * 16
+        guard.steward.unpause([guard.market], sender=guard.governance)
+        refused(rule(2, "cooldown not over"), {2: 610})
+        boa.env.timestamp = 60 * minute + 60
+        refused(rule(2, "drift budget spent"), {2: 610})
+        boa.env.timestamp = 60 * minute + 2 * 7_200
+        guard.apply({2: 610})
+        assert guard.knobs.all_knobs() == [100, 100, 500, 610]
+
+    def test_set_policy__paused_market_read_as_before__forgets_nothing_and_charges_nothing(self, guard):
+        guard.apply({3: 650})
+        guard.steward.pause([guard.market], sender=guard.guardian)
+        before = memory(guard.state().states)
+        guard.limit({3: {"max_step_up": 200}})
+        assert memory(guard.state().states) == before
 
     def test_set_policy__paused_market_read_as_before__makes_no_version_of_what_others_changed(self, guard):
         guard.apply({3: 650})
@@ -221,7 +257,7 @@ class TestWord:
 
     def test_rebase__time_after_the_last_that_fits__reverts(self, guard):
         boa.env.timestamp = 2**32
-        with reverting("risk_steward: time out of range"):
+        with reverting(MANY):
             guard.steward.rebase(guard.market, sender=guard.governance)
 
 

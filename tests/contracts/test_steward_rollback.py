@@ -1,5 +1,8 @@
 """Rollback: which version it restores, what it waives and what it does not, and that it remembers nothing."""
 
+from dataclasses import dataclass, replace
+from math import inf
+
 import boa
 import pytest
 from eth_abi import encode
@@ -42,45 +45,46 @@ class TestLastGood:
         boa.env.time_travel(seconds=1)
         assert good(guard) == current(guard) != before
 
-    def test_market_state__versions_in_quick_succession__are_proven_all_the_same(self, guard):
-        """However often parameters change in turn, what is good is never older than two probations and a change."""
-        guard.limit({3: {"cooldown": 0}})
-        made = [current(guard)]
-        for step in range(1, 30):
-            boa.env.time_travel(seconds=PROBATION // 4)
-            guard.apply({3: 600 + step})
-            made.append(current(guard))
-            assert boa.env.timestamp - good(guard)[1] <= 2 * PROBATION + PROBATION // 4
+    def test_market_state__parameters_that_change_in_turn__are_proven_all_the_same(self, guard):
+        """However often they do, what is good is never older than two probations and the time between two changes."""
+        live, made = {**dict(enumerate(INITIAL))}, {current(guard): dict(enumerate(INITIAL))}
+        for step in range(30):
+            boa.env.time_travel(seconds=PROBATION // 3)
+            change = ({3: live[3] + 1}, {2: live[2] + 1}, {0: live[0] + 1, 1: live[1]})[step % 3]
+            guard.apply(change)
+            live |= change
+            made[current(guard)] = dict(live)
+            assert boa.env.timestamp - good(guard)[1] <= 2 * PROBATION + PROBATION // 3
             assert good(guard) in made
-        assert len({good(guard), made[0]}) == 2
-        guard.rollback({3: 600 + made.index(good(guard))})
+        values = made[good(guard)]
+        assert 0 < values[3] - 600 < 10
+        guard.rollback({id_: value for id_, value in values.items() if value != live[id_]})
 
     def test_rollback__candidate_that_outlived_its_probation__is_restored(self, guard):
-        guard.limit({3: {"cooldown": 0}})
         guard.apply({3: 650})
         candidate = current(guard)
         boa.env.time_travel(seconds=PROBATION - 1)
-        guard.apply({3: 700})
+        guard.apply({2: 510})
         before = good(guard)
         assert before[1] < candidate[1] or before != candidate
         boa.env.time_travel(seconds=1)
         assert good(guard) == candidate
-        guard.rollback({3: 650})
+        guard.rollback({2: 500})
         assert good(guard) == current(guard) == (candidate[0], boa.env.timestamp)
 
     def test_rollback__candidates_after_the_restored_version__are_never_good_again(self, guard):
-        guard.limit({3: {"cooldown": 0}})
-        for value in (650, 700):
-            guard.apply({3: value})
+        for change in ({3: 650}, {2: 510}):
+            guard.apply(change)
             boa.env.time_travel(seconds=60)
-        guard.rollback({3: 600})
+        guard.rollback({2: 500, 3: 600})
         restored = current(guard)
-        guard.apply({3: 610})
+        guard.apply({0: 110, 1: 100})
         boa.env.time_travel(seconds=PROBATION - 60)
         guard.apply({3: 620})
         assert good(guard) == restored
         boa.env.time_travel(seconds=60)
-        guard.rollback({3: 610})
+        guard.rollback({3: 600})
+        assert guard.knobs.all_knobs() == [110, 100, 500, 600]
 
     def test_market_state__every_version_proven__the_last_one_is_good(self, guard):
         for value in (650, 700, 750):
@@ -101,6 +105,80 @@ class TestLastGood:
         state = guard.state()
         parts = (guard.steward.address, boa.env.evm.patch.chain_id, guard.market, applied[state.good_at])
         assert state.good_hash == keccak(encode(["address", "uint256", "bytes32", "uint256[]"], parts))
+
+
+class TestCorrected:
+    """A change on probation that the next one corrects, without a rollback, is never what a later rollback restores."""
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, guard):
+        """Let the fourth parameter change at any time."""
+        guard.limit({3: {"cooldown": 0}})
+
+    def test_market_state__version_corrected_within_its_probation__is_never_good(self, guard):
+        before = good(guard)
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=PROBATION - 60)
+        guard.apply({3: 610})
+        boa.env.time_travel(seconds=PROBATION - 60)
+        assert good(guard) == before
+        guard.rollback({3: 600})
+
+    def test_market_state__version_changed_again_when_its_probation_is_over__is_good(self, guard):
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=PROBATION)
+        before = current(guard)
+        guard.apply({3: 610})
+        assert good(guard) == before
+
+    def test_market_state__candidate_with_a_change_that_a_third_one_corrects__is_never_good(self, guard):
+        before = good(guard)
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=60)
+        guard.apply({2: 510})
+        boa.env.time_travel(seconds=60)
+        guard.apply({3: 610})
+        boa.env.time_travel(seconds=PROBATION - 60)
+        assert good(guard) == before
+        boa.env.time_travel(seconds=60)
+        assert good(guard) == current(guard)
+
+    def test_market_state__version_between_a_change_and_its_correction__is_never_good(self, guard):
+        """It still held the value that was wrong."""
+        guard.apply({0: 101, 1: 100})
+        boa.env.time_travel(seconds=PROBATION)
+        before = current(guard)
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=PROBATION - 120)
+        guard.apply({2: 510})
+        boa.env.time_travel(seconds=60)
+        guard.apply({3: 610})
+        boa.env.time_travel(seconds=PROBATION - 60)
+        assert good(guard) == before
+        guard.rollback({2: 500, 3: 600})
+
+    def test_market_state__candidate_older_than_what_was_corrected__is_good_in_time(self, guard):
+        guard.apply({2: 510})
+        candidate = current(guard)
+        boa.env.time_travel(seconds=60)
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=60)
+        guard.apply({3: 610})
+        boa.env.time_travel(seconds=PROBATION - 120)
+        assert good(guard) == candidate
+        guard.rollback({3: 600})
+
+    def test_market_state__corrected_in_the_same_minute_as_the_candidate_was_made__is_on_the_safe_side(self, guard):
+        """The limits remember minutes: what was made in the minute of a change that is corrected may have held it."""
+        before = good(guard)
+        boa.env.time_travel(seconds=10)
+        guard.apply({2: 510})
+        boa.env.time_travel(seconds=10)
+        guard.apply({3: 650})
+        boa.env.time_travel(seconds=60)
+        guard.apply({3: 610})
+        boa.env.time_travel(seconds=PROBATION - 70)
+        assert good(guard) == before
 
 
 class TestRestore:
@@ -325,39 +403,70 @@ class TestBehindTheSteward:
             guard.send("apply", message)
 
 
-WAITS = st.sampled_from([0, 60, COOLDOWN, PROBATION - 60, PROBATION])
-ACTS = st.lists(st.tuples(WAITS, st.sampled_from(["apply", "apply", "rollback", "rebase"])), min_size=4, max_size=10)
+WAITS = st.sampled_from([60, 600, COOLDOWN, PROBATION - 60, PROBATION])
+MOVED = {"third": (2,), "fourth": (3,), "both": (2, 3)}
+ACTS = st.lists(
+    st.tuples(WAITS, st.sampled_from([*MOVED, "third", "fourth", "rollback", "rebase"])), min_size=4, max_size=12
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One version as the definition needs it; `until` is when a rollback undid it or a correction reached it."""
+
+    hash: bytes
+    values: tuple[int, ...]
+    at: int
+    proven: bool
+    until: float = inf
+
+    def outlived(self, now):
+        """Whether nothing was rolled back and nothing in it corrected for a probation after it was made."""
+        return self.proven or (now - self.at >= PROBATION and self.until - self.at >= PROBATION)
+
+
+def moves_in(guard, moved, number):
+    """Values that the parameters have at no other time of a history."""
+    live = guard.knobs.all_knobs()
+    return {id_: live[id_] + (number if number % 2 else -number) for id_ in moved}
 
 
 # Each example goes back to the fixture's state.
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACTS)
-def test_market_state__any_history__tells_the_newest_version_that_was_proven(guard, acts):
-    """Against a list of all versions: values, when they were made, whether they were good when they were made."""
+def test_market_state__any_history__tells_a_version_that_outlived_its_probation(guard, acts):
+    """By the definition: the whole history is gone through again after every act."""
     with boa.env.anchor():
-        guard.limit({3: {"cooldown": 0}})
-        versions = [(600, boa.env.timestamp, True)]
-        proven, candidate = versions[0], None
+        guard.limit({2: {"cooldown": 0}, 3: {"cooldown": 0}})
+        versions = [Past(good(guard)[0], INITIAL, boa.env.timestamp, proven=True)]
+        changed, corrections, gap = {}, 0, 0
         for number, (wait, act) in enumerate(acts, start=1):
             boa.env.time_travel(seconds=wait)
-            now, (value, at, is_good) = boa.env.timestamp, versions[-1]
-            if is_good or now - at >= PROBATION:
-                proven, candidate = versions[-1], None
-            elif candidate is not None and now - candidate[1] >= PROBATION:
-                proven, candidate = candidate, None
-            if act == "apply":
-                guard.apply({3: 600 + number})
-                candidate = candidate or (versions[-1] if versions[-1] != proven else None)
-                versions.append((600 + number, now, False))
+            now, before = boa.env.timestamp, guard.state()
+            gap = max(gap, now - versions[-1].at)
+            if act in MOVED:
+                guard.apply(moves_in(guard, MOVED[act], number))
+                for id_ in MOVED[act]:
+                    since = changed.get(id_, -inf)
+                    if now - since < PROBATION:
+                        corrections += 1
+                        versions = [replace(v, until=min(v.until, now)) if v.at >= since else v for v in versions]
+                    changed[id_] = now
             elif act == "rebase":
                 guard.steward.rebase(guard.market, sender=guard.governance)
-                versions.append((value, now, True))
-            elif act == "rollback" and proven != versions[-1]:
-                guard.rollback({3: proven[0]})
-                versions.append((proven[0], now, True))
-            if versions[-1][2]:
-                proven, candidate = versions[-1], None
-            parts = (guard.steward.address, boa.env.evm.patch.chain_id, guard.market, (*INITIAL[:3], proven[0]))
-            expected = keccak(encode(["address", "uint256", "bytes32", "uint256[]"], parts))
-            assert good(guard) == (expected, proven[1])
-            assert guard.state().sequence == len(versions) - 1
+            elif before.good_hash != before.version_hash:
+                values = next(v.values for v in versions if v.hash == before.good_hash)
+                pairs = enumerate(zip(values, before.values, strict=True))
+                guard.rollback({id_: good_ for id_, (good_, live) in pairs if good_ != live})
+                versions = [replace(v, until=min(v.until, now)) if v.at > before.good_at else v for v in versions]
+            else:
+                continue
+            after = guard.state()
+            versions.append(Past(after.version_hash, tuple(after.values), now, proven=act not in MOVED))
+            for later in (0, PROBATION - 60, PROBATION):
+                with boa.env.anchor():
+                    boa.env.time_travel(seconds=later)
+                    told = good(guard)
+                    assert told in [(v.hash, v.at) for v in versions if v.outlived(boa.env.timestamp)]
+                    if not corrections:
+                        assert boa.env.timestamp - told[1] <= 2 * PROBATION + max(gap, later)

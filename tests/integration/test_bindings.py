@@ -15,7 +15,7 @@ from web3 import HTTPProvider, Web3
 import chain.accounts
 from chain.accounts import AccountUnreadable, health_calls, liquidatable, read_accounts
 from chain.anvil import CHAIN_ID, KEYS, anvil
-from chain.attestation import attach
+from chain.attestation import attach, order_of
 from chain.deploy import Deployer, Steps
 from chain.market import bind as bind_market
 from chain.progress import Progress
@@ -28,6 +28,7 @@ from config.load import load_protocol
 from config.schema import GuardSettings
 from keeper.messages import Change
 from keeper.preflight import preflight_of
+from keeper.propose import rollback
 from keeper.submit import message_of
 
 pytestmark = pytest.mark.integration
@@ -203,10 +204,10 @@ async def test_steward__parameters_with_a_setter_each__makes_the_calls_that_the_
 
 
 @pytest.mark.parametrize(
-    ("second", "third", "action"), [(28, 38, 0), (12, 22, 4)], ids=["both up", "both down, backwards"]
+    ("second", "third", "order"), [(28, 38, ()), (12, 22, (2, 1, 0))], ids=["both up", "both down"]
 )
 async def test_preflight__protocol_that_takes_two_setters_in_one_order_only__finds_it(
-    world, rpc, guard, second, third, action
+    world, rpc, guard, second, third, order
 ):
     deployment, binding = guard
     world.send(world.positions.functions.keep_within(12))
@@ -216,9 +217,31 @@ async def test_preflight__protocol_that_takes_two_setters_in_one_order_only__fin
     sender = world.web3.eth.accounts[1]
     shown = await preflight_of(proposal, market, state, GuardSettings(), sender, announce=False)
     assert (shown.error, shown.values) == (None, proposal.values)
-    assert int(shown.calldata[10:74], 16) == action
+    called = [setter for setter in order_of(shown.calldata, 3) if setter]
+    assert called == [setter for setter in order if setter]
     world.send_calls([(market.steward, attach(shown.calldata, [SIGNER.attest(shown.attestation)]))])
     assert await live(market.protocol, rpc) == proposal.values
+
+
+async def test_preflight__protocol_that_takes_three_setters_in_orders_of_its_own__finds_them_there_and_back(
+    world, rpc, guard
+):
+    """Up the second goes first, down it goes last: neither the policy's order nor its reverse will do."""
+    deployment, binding = guard
+    world.send(world.positions.functions.keep_within(12))
+    world.send(world.positions.functions.keep_below(82))
+    market = bind_market("P", deployment, binding, rpc)
+    sender = world.web3.eth.accounts[1]
+    before = await market.state(await head(rpc))
+    for name, place in (("there", 0), ("back", 2)):
+        state = await market.state(await head(rpc))
+        change = proposed(state, {0: 108, 1: 28, 2: 38})
+        proposal = change if name == "there" else rollback(state, "tried", "0x" + "11" * 32, state.block.timestamp, 600)
+        shown = await preflight_of(proposal, market, state, GuardSettings(), sender, announce=False)
+        assert (shown.error, shown.values) == (None, proposal.values)
+        assert order_of(shown.calldata, 3)[place] == 1
+        world.send_calls([(market.steward, attach(shown.calldata, [SIGNER.attest(shown.attestation)]))])
+    assert await live(market.protocol, rpc) == before.values
 
 
 async def test_preflight__protocol_that_takes_two_setters_in_no_order__says_why(world, rpc, guard):

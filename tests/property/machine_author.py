@@ -93,7 +93,7 @@ class Author:
                 "sequence": line.sequence + 1,
                 "state_hash": line.hash(live),
                 "deadline": deadline,
-                "backwards": function != "announce" and self.chance(0.3),
+                "order": self.order(line.policy) if function != "announce" and self.chance(0.4) else (),
             },
             self.signers(line.policy),
             line.address,
@@ -143,8 +143,13 @@ class Author:
 
     def calls(self, draft: Draft, after: Values) -> tuple[Call, ...]:
         """Return the calls that bring some values about, in the order that the message asks for."""
-        calls = self.model.calls(draft.line.policy, draft.live, after)
-        return calls[::-1] if draft.fields["backwards"] else calls
+        order = draft.fields["order"]
+        return self.model.calls(draft.line.policy, draft.live, after, order if any(order) else ())
+
+    def order(self, policy: Policy) -> tuple[int, ...]:
+        """Choose an order of all setters."""
+        setters = len(policy.setters)
+        return tuple(self.random.sample(range(setters), setters))
 
     def add_probes(self, draft: Draft) -> None:
         """Name accounts, seldom without a health view, and how many of them the change makes liquidatable at most."""

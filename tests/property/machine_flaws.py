@@ -151,6 +151,22 @@ def other_calls(author: Author, draft: Draft) -> None:
     draft.fields["calls_hash"] = hash_calls(changed)
 
 
+def bad_order(author: Author, draft: Draft) -> None:
+    """Name a setter twice, one that there is not, one less, or more of them than any policy has."""
+    setters = len(draft.line.policy.setters)
+    order = list(author.order(draft.line.policy))
+    place = author.random.randrange(setters)
+    spoilt = author.random.choice(
+        (
+            [*order[:place], (order[place] + 1) % setters, *order[place + 1 :]],
+            [*order[:place], author.random.randint(setters, 15), *order[place + 1 :]],
+            order[:-1],
+            [*order, *[0] * (8 - setters), 1],
+        )
+    )
+    draft.tampered = {"order": tuple(spoilt)}
+
+
 def other_values(author: Author, draft: Draft) -> None:
     """Sign the calls of another change."""
     index, after = author.random.randrange(len(draft.live)), list(draft.after())
@@ -237,7 +253,7 @@ def tampered(author: Author, draft: Draft) -> None:
         "model_hash": bytes(32),
         "input_root": bytes(32),
         "probes": (*fields["probes"], (400, 0)),
-        "backwards": not fields["backwards"],
+        "order": () if any(fields["order"]) else author.order(draft.line.policy),
     }
     name = author.random.choice([*changes, *(["market"] if others else [])])
     if name == "market":
@@ -270,7 +286,7 @@ MOMENT = (late, out_of_sequence, other_state, uneven, unknown_id, repeated_id, d
 CHANGE = (outside, too_far, over_the_edge, idle, split, disorderly, unannounced)
 """What can be wrong with a change."""
 
-EXECUTION = (other_calls, other_calls, other_values, harmful)
+EXECUTION = (other_calls, other_calls, other_values, bad_order, harmful)
 """What can go wrong when a message is carried out."""
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from machine_policies import Limits, Policy
 
 INACTIVE, ACTIVE, RETIRED, PAUSED = range(4)
-FULL, MINUTE = 240, 60
-"""Shares of a drift budget; what time is counted in."""
+FULL, MINUTE, SLOTS = 240, 60, 18
+"""Shares of a drift budget; what time is counted in; parameters that a market's memory has room for."""
 
 
 @dataclass(slots=True)
@@ -93,14 +93,21 @@ class Line:
         ripe = [version for version in waiting if version.is_good(now, self.policy.probation)]
         return [*(version for version in self.versions if version.proven), *ripe][-1]
 
-    def advance(self, values: Values, now: int, *, proven: bool = False) -> None:
-        """Add a version to those before, which go on to be on probation."""
+    def corrected_by(self, indices: list[int], now: int) -> int | None:
+        """Return the minute of the earliest change on probation that one of these parameters would move again."""
+        minutes = [_minute(self.moves[index][-1].at) for index in indices if self.moves.get(index)]
+        return min((minute for minute in minutes if now < MINUTE * minute + self.policy.probation), default=None)
+
+    def advance(self, values: Values, now: int, *, proven: bool = False, corrected: int | None = None) -> None:
+        """Add a version to those before, which go on to be on probation but for those made since the minute given."""
         if self.versions:
             for version in (self.candidate, self.current):
                 if version is not None and version.is_good(now, self.policy.probation):
                     version.proven, self.candidate = True, None
             if not self.current.proven:
                 self.candidate = self.candidate or self.current
+            if self.candidate and corrected is not None and _minute(self.candidate.at) >= corrected:
+                self.candidate = None
         self.versions.append(Version(self.sequence + 1 if self.versions else 0, values, now, proven))
 
     def restore(self, now: int) -> None:
@@ -115,6 +122,12 @@ class Line:
             if old.drift_window != new.drift_window:
                 self.eras[index] = self.eras.get(index, 0) + 1
         self.policy, self.stored = policy, stored
+
+    def exhaust(self, now: int) -> None:
+        """Note that every parameter was moved, and has no budget left, whatever it is from now on."""
+        for index in range(SLOTS):
+            self.eras[index] = self.eras.get(index, 0) + 1
+            self.moves.setdefault(index, []).append(Move(now, 0, 1, 0, self.eras[index], FULL, 0))
 
     def move(self, index: int, distance: int, now: int) -> None:
         """Note that a parameter was moved."""

@@ -26,8 +26,8 @@ KINDS = {"apply": "Apply", "announce": "Apply", "rollback": "Rollback", "nonsens
 """What is signed for each purpose; there is no such thing as the last."""
 
 ACTIONS = {"apply": 0, "announce": 1, "rollback": 2, "nonsense": 3}
-BACKWARDS = 4
-"""Added where the calls are to be made in reverse order."""
+PURPOSE_BITS, PLACE_BITS = 4, 4
+"""What the purpose takes of an action, and above it each setter of the order."""
 
 
 def word(number: int) -> bytes:
@@ -77,8 +77,8 @@ class Message:
     deadline: int
     model_hash: bytes = b"\x06" * 32
     input_root: bytes = b"\x07" * 32
-    backwards: bool = False
-    """Whether the calls are to be made in reverse order; who signs does so by signing their hash."""
+    order: tuple[int, ...] = ()
+    """Setters in the order of their calls, the policy's if empty; who signs does so by signing the calls' hash."""
 
     def encoded(self) -> bytes:
         """ABI encoding: eleven words, then the lists that three of them point to."""
@@ -134,12 +134,17 @@ class Attempt:
     message: Message
     seals: tuple[Seal, ...]
 
+    @property
+    def action(self) -> int:
+        """The first argument: the purpose, and the order above it."""
+        places = (setter << (PLACE_BITS * place) for place, setter in enumerate(self.message.order))
+        return ACTIONS[self.function] | sum(places) << PURPOSE_BITS
+
     def calldata(self) -> bytes:
         """Selector and arguments."""
         message = self.message.encoded()
         seals = word(len(self.seals)) + b"".join(seal.words() for seal in self.seals)
-        action = ACTIONS[self.function] + BACKWARDS * self.message.backwards
-        return SUBMIT + words((action, 96, 96 + len(message))) + message + seals
+        return SUBMIT + words((self.action, 96, 96 + len(message))) + message + seals
 
 
 @lru_cache(maxsize=64)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from machine_policies import Policy
 
 VETOED = 2**256 - 1
+MOST_SETTERS = 8
 LAST_TIME = MINUTE * (2**26 - 1)
 """An announcement is judged no later."""
 
@@ -122,6 +123,7 @@ class Model:
         require(line.status != ACTIVE or alike, "reads otherwise")
         line.put(policy, stored)
         if line.status == PAUSED and not alike:
+            line.exhaust(self.now)
             line.advance(values, self.now, proven=True)
 
     def activate(self, line: Line) -> None:
@@ -155,9 +157,9 @@ class Model:
         for line in fitting:
             line.status = after
 
-    def calls(self, policy: Policy, before: Values, after: Values) -> tuple[Call, ...]:
-        """The calls that a steward makes to turn some values into others."""
-        return tuple((self.addresses[policy.protocol], data) for data in policy.calldata(before, after))
+    def calls(self, policy: Policy, before: Values, after: Values, order: tuple[int, ...] = ()) -> tuple[Call, ...]:
+        """The calls that a steward makes to turn some values into others, in the policy's order or another."""
+        return tuple((self.addresses[policy.protocol], data) for data in policy.calldata(before, after, order))
 
     def poke(self, index: int, numbers: Values) -> None:
         """Change a protocol behind everybody's back."""
@@ -177,16 +179,17 @@ class Model:
         if trial.function == "rollback":
             line.restore(self.now)
             return
-        for index, (before, after) in enumerate(zip(trial.before, trial.after, strict=True)):
-            if before != after:
-                line.move(index, abs(after - before), self.now)
-        line.advance(trial.after, self.now)
+        moved = [index for index, value in enumerate(trial.after) if value != trial.before[index]]
+        corrected = line.corrected_by(moved, self.now)
+        for index in moved:
+            line.move(index, abs(trial.after[index] - trial.before[index]), self.now)
+        line.advance(trial.after, self.now, corrected=corrected)
 
     def _submit(self, attempt: Attempt, trial: Trial) -> None:
         """Rules in the steward's order."""
         message, steward = attempt.message, self.stewards[attempt.steward]
-        impossible = attempt.function == "nonsense" or (attempt.function == "announce" and message.backwards)
-        require(not impossible, "unknown action")
+        impossible = attempt.function == "nonsense" or (attempt.function == "announce" and any(message.order))
+        require(not impossible and len(message.order) <= MOST_SETTERS, "unknown action")
         restores = attempt.function == "rollback"
         line = self.find(attempt.steward, message.market)
         require(line is not None and line.runs, "market not active")
@@ -263,10 +266,13 @@ class Model:
     def _execute(self, trial: Trial, message: Message) -> None:
         """Make the calls, read back, probe. Raises Refused."""
         policy = trial.line.policy
-        calls = self.calls(policy, trial.before, trial.after)
-        calls = calls[::-1] if message.backwards else calls
-        first_ids = policy.first_ids(trial.before, trial.after)
-        for (_, data), first in zip(calls, first_ids[::-1] if message.backwards else first_ids, strict=True):
+        order = tuple(message.order) if any(message.order) else tuple(range(len(policy.setters)))
+        # Places that are not named hold zeros: they name the first setter.
+        order = (*order, *(0,) * len(policy.setters))[: len(policy.setters)]
+        require(sorted(order) == list(range(len(policy.setters))), "bad order")
+        calls = self.calls(policy, trial.before, trial.after, order)
+        first_ids = policy.first_ids(trial.before, trial.after, order)
+        for (_, data), first in zip(calls, first_ids, strict=True):
             for index, number in settings(data):
                 self._set(trial, policy.protocol, index, number, first)
         require(hash_calls(calls) == message.calls_hash, "other calls than signed")

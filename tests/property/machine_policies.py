@@ -147,12 +147,15 @@ class Policy:
         """How its parameters are read."""
         return self.reads(), self.positions()
 
-    def calldata(self, before: tuple[int, ...], after: tuple[int, ...]) -> list[bytes]:
-        """Calls that turn some values into others."""
+    def calldata(self, before: tuple[int, ...], after: tuple[int, ...], order: tuple[int, ...] = ()) -> list[bytes]:
+        """Calls that turn some values into others, by setters in their order or in another."""
         changed = {index for index, value in enumerate(before) if value != after[index]}
-        return [setter.calldata(after) for setter in self.setters if setter.written & changed]
+        return [setter.calldata(after) for setter in self._turns(order) if setter.written & changed]
 
-    def first_ids(self, before: tuple[int, ...], after: tuple[int, ...]) -> list[int]:
+    def first_ids(self, before: tuple[int, ...], after: tuple[int, ...], order: tuple[int, ...] = ()) -> list[int]:
         """Of each of those calls the lowest parameter that it changes."""
         changed = {index for index, value in enumerate(before) if value != after[index]}
-        return [min(setter.written & changed) for setter in self.setters if setter.written & changed]
+        return [min(setter.written & changed) for setter in self._turns(order) if setter.written & changed]
+
+    def _turns(self, order: tuple[int, ...]) -> list[Setter]:
+        return [self.setters[index] for index in order or range(len(self.setters))]

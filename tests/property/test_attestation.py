@@ -63,7 +63,7 @@ messages = st.builds(
     probes=st.lists(st.tuples(st.binary(max_size=288), st.integers(-(2**255), 2**255 - 1)), max_size=8).map(tuple),
     max_liquidatable=uints,
     deadline=uints,
-    backwards=st.booleans(),
+    order=st.integers(0, 8).flatmap(lambda count: st.permutations(range(count))).map(tuple),
 )
 actions = st.sampled_from(["apply", "announce", "rollback"])
 signatures = st.lists(st.builds(Signature, uints, uints), max_size=16)
@@ -163,7 +163,7 @@ OTHERS = {
 @pytest.mark.parametrize("field", OTHERS)
 def test_digest__any_field_changed__is_another(field):
     changed = replace(CALM, **{field: OTHERS[field]})
-    assert {*OTHERS, "backwards"} == set(Message.__slots__)
+    assert {*OTHERS, "order"} == set(Message.__slots__)
     assert changed.digest("apply", STEWARD, 1) != CALM.digest("apply", STEWARD, 1)
 
 
@@ -195,14 +195,13 @@ def test_calls_hash__other_order_or_one_left_out__is_another(message):
 
 
 SELECTOR = keccak(text=f"submit(uint256,{MESSAGE},{SIGNATURES})")[:4]
-CODES = {
-    ("apply", False): 0,
-    ("announce", False): 1,
-    ("rollback", False): 2,
-    ("apply", True): 4,
-    ("announce", True): 1,
-    ("rollback", True): 6,
-}
+CODES = {"apply": 0, "announce": 1, "rollback": 2}
+
+
+def code_of(action: str, order: tuple[int, ...]) -> int:
+    """Return the submission's first argument as its documented digits: purpose last, before it each setter."""
+    places = "" if action == "announce" else "".join(f"{setter:x}" for setter in reversed(order))
+    return int(f"{places}{CODES[action]:x}", 16)
 
 
 @given(messages, actions, signatures)
@@ -220,7 +219,7 @@ def test_attach__any_signatures__is_what_an_encoder_makes_of_message_and_signatu
         message.max_liquidatable,
         message.deadline,
     )
-    code = CODES[action, message.backwards]
+    code = code_of(action, message.order)
     rows = tuple((one.r, one.vs) for one in given_signatures)
     data = raw(attach(message.calldata(action), given_signatures))
     assert data[:4] == SELECTOR

@@ -57,6 +57,7 @@ REFUSALS = {
     "access_control: account is missing role",
     "already announced",
     "already at the last good version",
+    "bad order",
     "changed behind the steward",
     "deadline passed",
     "ecdsa: invalid signature `s` value",

@@ -26,6 +26,7 @@ _positions: HashMap[uint256, Position]
 _limits: HashMap[uint256, int256]
 _values: uint256[3]
 _widest: uint256  # most that the last value may exceed the second; 0 = any
+_highest: uint256  # most that the first value may exceed the second; 0 = any
 
 
 @deploy
@@ -40,11 +41,18 @@ def set_value(board: uint256, index: uint256, new_value: uint256):
     self._values[index] = new_value
     if self._widest != 0:
         assert self._values[2] - self._values[1] <= self._widest, "positions: too wide"
+    if self._highest != 0:
+        assert self._values[0] - self._values[1] <= self._highest, "positions: too high"
 
 
 @external
 def keep_within(widest: uint256):
     self._widest = widest
+
+
+@external
+def keep_below(highest: uint256):
+    self._highest = highest
 
 
 @external
