@@ -36,6 +36,18 @@ class TestLastGood:
         assert guard.state().version_hash == guard.state().state_hash
         assert good(guard) == current(guard)
 
+    def test_activate__storage_of_later_versions__is_paid_for_at_once(self, guard):
+        """No change on probation pays for a slot that was empty, but for the memory of its parameters."""
+
+        def used():
+            return sum(address == str(guard.steward.address) for address, _ in all_storage())
+
+        before = used()
+        guard.apply(CHANGE)
+        boa.env.time_travel(seconds=60)
+        guard.apply({2: 510})
+        assert used() == before + 1
+
     def test_market_state__version_on_probation__the_one_before_is_good_and_then_the_version(self, guard):
         before = current(guard)
         boa.env.time_travel(seconds=36)
