@@ -15,6 +15,7 @@ from web3.middleware import SignAndSendRawMiddlewareBuilder
 
 from chain.compiler import compile_contract
 from chain.progress import Attempt
+from chain.remedies import with_remedy
 from config.errors import KnownFault
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def asking(step: str) -> Iterator[None]:
     try:
         yield
     except ContractLogicError as error:
-        raise DeployError(f"{step}: {error.message or 'reverted without a reason'}") from None
+        raise DeployError(with_remedy(f"{step}: {error.message or 'reverted without a reason'}")) from None
     except Web3RPCError as error:
         raise DeployError(f"{step}: {_words(error)}") from None
     except (OSError, Web3Exception, json.JSONDecodeError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chain.handover import handover_of, setters_of
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 BATCH = 20
 """Simulations asked for in one request."""
-
-Corridors = list[tuple[int, int]]
-"""Least and largest value of each parameter, in id order."""
 
 Read = tuple[int, ...] | str
 """What the getters read once the calls were made, or why one was refused."""
@@ -54,23 +51,37 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Miswritten:
-    """A setter, by its position in the binding, after which the getters read other values than those it was to write.
-
-    A parameter's own setter may be one that `refused` it in either direction: then nothing is known of it.
-    """
+    """A setter, by its position in the binding, after which the getters read other values than it was to write."""
 
     setter: int
     sentence: str
-    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A parameter that could not be moved, so that nothing is known of its setter, by its position; and why not."""
+
+    parameter: str
+    setter: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What came of writing the live values and of moving each parameter."""
+
+    wrong: tuple[Miswritten, ...] = ()
+    untried: tuple[Untried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One parameter to be moved by a unit, the others staying as they are."""
+    """One parameter to be moved by a unit, with `values` as all of them are then to be, and `said` in words."""
 
     index: int
-    move: int
+    said: str
     values: tuple[int, ...]
+    calls: tuple[Call, ...]
 
 
 async def makers_of(
@@ -99,53 +110,101 @@ async def makers_of(
     return makers, missing
 
 
-async def miswritten(
-    rpc: Rpc,
-    bound: BoundProtocol,
-    values: tuple[int, ...],
-    makers: Mapping[str, str],
-    corridors: Corridors,
-    block: BlockStamp,
-) -> list[Miswritten]:
-    """Write the live values, then each parameter a unit up and a unit down; return what is then read otherwise.
+async def rehearse(
+    rpc: Rpc, bound: BoundProtocol, values: tuple[int, ...], makers: Mapping[str, str], block: BlockStamp
+) -> Rehearsal:
+    """Write the live values, then each parameter a unit up and a unit down; tell what is then read otherwise.
 
-    A unit is tried where corridor and invariants leave room for it. Contracts without a maker are left out.
+    Nothing is sent, so corridors, steps and cooldowns do not count: a parameter stays where it is only for a value
+    that the setter cannot hold, an ordering, or a contract without a maker or that refuses the call.
     """
     wholes = [call for call in bound.setter_calls(values, range(len(values))) if call[0] in makers]
-    trials = [trial for trial in _trials(bound, values, corridors) if _calls(bound, trial, makers)]
-    asked = [wholes, *(_calls(bound, trial, makers) for trial in trials)]
-    whole, *reads = await _read_after(rpc, bound, makers, asked, block)
+    (whole,) = await _read_after(rpc, bound, makers, [wholes], block)
     found = [] if isinstance(whole, str) else list(_unlike(bound, values, whole))
     if found:
-        return found
-    refusals: dict[int, str] = {}
+        return Rehearsal(tuple(found))
+    ways = [(index, way) for index in range(len(values)) for way in _ways(bound, values, index, makers)]
+    trials = [way for _, way in ways if isinstance(way, Trial)]
+    failed = [(index, way) for index, way in ways if isinstance(way, str)]
+    answered = set()
+    reads = await _read_after(rpc, bound, makers, [trial.calls for trial in trials], block)
     for trial, read in zip(trials, reads, strict=True):
-        name = f"{bound.binding.parameters[trial.index].name} {trial.move:+d}"
         if isinstance(read, str):
-            refusals.setdefault(trial.index, f"{name}: {read}")
-        elif read != trial.values:
-            found.append(Miswritten(_setter_of(bound, trial.index), f"{name}: {_moves(bound, values, read)}"))
-    answered = {trial.index for trial, read in zip(trials, reads, strict=True) if not isinstance(read, str)}
-    untold = [(index, reason) for index, reason in refusals.items() if index not in answered]
-    return [*found, *(Miswritten(_setter_of(bound, index), reason, refused=True) for index, reason in untold)]
+            failed.append((trial.index, f"{trial.said}: {read}"))
+            continue
+        answered.add(trial.index)
+        if read != trial.values:
+            sentence = f"{trial.said}: {_moves(bound, values, read)}"
+            found.append(Miswritten(_setter_of(bound, trial.index), sentence))
+    untried = [_untried(bound, index, failed) for index in range(len(values)) if index not in answered]
+    return Rehearsal(tuple(found), tuple(untried))
 
 
-def _trials(bound: BoundProtocol, values: tuple[int, ...], corridors: Corridors) -> Iterator[Trial]:
-    for index, (value, (minimum, maximum)) in enumerate(zip(values, corridors, strict=False)):
+def _ways(
+    bound: BoundProtocol, values: tuple[int, ...], index: int, makers: Mapping[str, str]
+) -> Iterator[Trial | str]:
+    """Yield the ways to move one parameter by a unit, or why there is none: alone, else with those ordered against it.
+
+    Where a protocol has a setter for each, only one of the two orders may keep the ordering all the way.
+    """
+    alone = [_way(bound, values, index, _moved(values, index, move), makers) for move in (1, -1)]
+    yield from alone
+    if not any(isinstance(way, Trial) for way in alone):
         for move in (1, -1):
-            moved = (*values[:index], value + move, *values[index + 1 :])
-            keeps = all(moved[a] * one <= moved[b] * other for a, one, b, other in bound.invariants())
-            if minimum <= value + move <= maximum and keeps:
-                yield Trial(index, move, moved)
+            together = _way(bound, values, index, _moved_along(bound, values, index, move), makers)
+            yield together
+            if isinstance(together, Trial) and len(together.calls) > 1:
+                yield replace(together, calls=together.calls[::-1])
 
 
-def _calls(bound: BoundProtocol, trial: Trial, makers: Mapping[str, str]) -> list[Call]:
-    """Return the calls that make a trial, none where nobody is known who may make one or a value does not fit."""
+def _way(
+    bound: BoundProtocol, values: tuple[int, ...], index: int, moved: tuple[int, ...], makers: Mapping[str, str]
+) -> Trial | str:
+    changed = [at for at, (old, new) in enumerate(zip(values, moved, strict=True)) if old != new]
+    said = ", ".join(f"{bound.binding.parameters[at].name} {moved[at] - values[at]:+d}" for at in changed)
+    if min(moved) < 0:
+        return f"{said}: below 0"
+    broken = _broken(bound, moved)
+    if broken is not None:
+        return f"{said}: breaks {bound.binding.invariants[broken]!r}"
     try:
-        calls = bound.setter_calls(trial.values, [trial.index])
-    except BindingError:
-        return []
-    return list(calls) if all(target in makers for target, _ in calls) else []
+        calls = bound.setter_calls(moved, changed)
+    except BindingError as error:
+        return f"{said}: {error}"
+    unmade = next((target for target, _ in calls if target not in makers), None)
+    if unmade is not None:
+        return f"{said}: nobody is known from whom {unmade} takes it"
+    return Trial(index, said, moved, calls)
+
+
+def _moved(values: tuple[int, ...], index: int, move: int) -> tuple[int, ...]:
+    return (*values[:index], values[index] + move, *values[index + 1 :])
+
+
+def _moved_along(bound: BoundProtocol, values: tuple[int, ...], index: int, move: int) -> tuple[int, ...]:
+    """Move a parameter and whatever an ordering would stop it at: by another number, or their exchange went unseen."""
+    moved = _moved(values, index, move)
+    for _ in bound.invariants():
+        broken = _broken(bound, moved)
+        if broken is None:
+            break
+        low, factor_low, high, factor_high = bound.invariants()[broken]
+        if move > 0 and high != index:
+            moved = _moved(moved, high, moved[low] * factor_low // factor_high + 2 - moved[high])
+        if move < 0 and low != index:
+            moved = _moved(moved, low, moved[high] * factor_high // factor_low - 1 - moved[low])
+    return moved
+
+
+def _broken(bound: BoundProtocol, values: tuple[int, ...]) -> int | None:
+    """Return the position of the first ordering that values do not keep, None if they keep all."""
+    orderings = enumerate(bound.invariants())
+    return next((at for at, (a, one, b, other) in orderings if values[a] * one > values[b] * other), None)
+
+
+def _untried(bound: BoundProtocol, index: int, failed: Sequence[tuple[int, str]]) -> Untried:
+    reasons = dict.fromkeys(reason for at, reason in failed if at == index)
+    return Untried(bound.binding.parameters[index].name, _setter_of(bound, index), "; ".join(reasons))
 
 
 def _unlike(bound: BoundProtocol, values: Sequence[int], read: Sequence[int]) -> Iterator[Miswritten]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
 
-from chain.overlap import shared_setters
+from chain.overlap import shared_settings
 from chain.protocol import BoundProtocol
 from chain.rpc import Rpc, RpcError, head, require_chain
 from chain.signer import LocalSigner
@@ -100,8 +100,8 @@ def _check_overlap(deployment: Deployment, sources: Mapping[str, Source]) -> Ite
         with contextlib.suppress(KeyError, ConfigError):  # told of as "is deployed"
             market = deployment.markets[name]
             bounds[name] = BoundProtocol(source.binding, market.contracts, market.keys)
-    for one, other, call in shared_setters(bounds):
-        detail = f"{call} is that of {one} too: cooldown and drift budget count twice"
+    for one, other, what in shared_settings(bounds):
+        detail = f"{what} is that of {one} too: cooldown and drift budget count twice"
         remedy = "have governance retire one of the two, and take it out of the settings and the deployment file"
         yield failed(other, "no other market writes its settings", detail, remedy)
 

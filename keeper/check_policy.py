@@ -153,8 +153,7 @@ async def _live(ground: Ground, market: str, source: Source, policy: Policy, bou
     findings = [failed(market, "live values keep the policy", words, remedy) for words in broken]
     if not broken:
         findings.append(passed(market, "live values keep the policy", " ".join(map(str, values))))
-    corridors = [(limits.minimum, limits.maximum) for limits in policy.parameters]
-    return [*findings, *await check_setters(ground, market, source, bound, values, corridors)]
+    return [*findings, *await check_setters(ground, market, source, bound, values)]
 
 
 def _broken(policy: Policy, bound: BoundProtocol, values: tuple[int, ...]) -> Iterator[str]:

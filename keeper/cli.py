@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import math
 import sys
 import traceback
@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from chain.rpc import RpcError
 from config.errors import ConfigError, KnownFault
 from config.load import DEFAULT_SETTINGS, Secrets
 from keeper.backtest_commands import backtest
 from keeper.bench_commands import bench
 from keeper.evaluate_commands import evaluate
-from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
+from keeper.messages import Failed, Rejected
 from keeper.model_commands import model
+from keeper.outcomes import describe, document
 from keeper.setup_commands import check, deploy, govern, pause, policy, veto
 from keeper.terminal import (
     EXIT_FAILED,
@@ -40,7 +42,10 @@ from keeper.terminal import (
 from keeper.train_commands import train
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from config.schema import MarketSettings, Settings
+    from keeper.daemon import Keeper
     from keeper.messages import Outcome
 
 app = typer.Typer(
@@ -88,6 +93,7 @@ def run(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False) -> None:
         deployment, protocols = read_deployment(settings), read_protocols(settings, config)
         async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
             _say_mode(secrets)
+            _say_pauses(await _pauses(keeper))
             out.print(f"deciding every {settings.keeper.tick_seconds} s; waiting for the feeds")
             await run_until_stopped(keeper, _show)
 
@@ -104,12 +110,14 @@ def once(
 ) -> None:
     """Make one decision. Exit code 0: applied, dry run or nothing to do; 3: refused; 1: failed."""
     settings, secrets = read_settings(config), read_secrets(dry_run=dry_run)
-    outcomes = asyncio.run(_once(settings, secrets, config, wait_seconds))
+    outcomes, pauses = asyncio.run(_once(settings, secrets, config, wait_seconds))
     for outcome in outcomes:
         if as_json:
-            out.print_json(data=_document(outcome))
+            out.print_json(data=document(outcome) | {"paused": pauses.get(outcome.market)})
         else:
             _show(outcome)
+    if not as_json:
+        _say_pauses(pauses)
     raise typer.Exit(max(_exit_code(outcome) for outcome in outcomes))
 
 
@@ -274,13 +282,32 @@ def verify(
     raise typer.Exit(0 if report.ok else EXIT_FAILED)
 
 
-async def _once(settings: Settings, secrets: Secrets, config: Path, wait_seconds: int) -> list[Outcome]:
+async def _once(
+    settings: Settings, secrets: Secrets, config: Path, wait_seconds: int
+) -> tuple[list[Outcome], dict[str, str]]:
     from keeper.daemon import open_keeper
 
     deployment, protocols = read_deployment(settings), read_protocols(settings, config)
     async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
         await keeper.wait_for_feeds(wait_seconds)
-        return await keeper.tick()
+        return await keeper.tick(), await _pauses(keeper)
+
+
+async def _pauses(keeper: Keeper) -> dict[str, str]:
+    """Return what there is to say of the markets that are paused, by name."""
+    from keeper.pauses import pause_notice
+
+    said: dict[str, str] = {}
+    with contextlib.suppress(RpcError):  # an endpoint that fails now is what the tick tells of
+        for pipeline in keeper.pipelines:
+            notice = await pause_notice(pipeline.market)
+            said |= {} if notice is None else {pipeline.market.name: notice}
+    return said
+
+
+def _say_pauses(pauses: Mapping[str, str]) -> None:
+    for notice in pauses.values():
+        out.print(notice, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _one_market(settings: Settings, name: str) -> MarketSettings:
@@ -317,32 +344,6 @@ def _say_mode(secrets: Secrets) -> None:
 
 def _show(outcome: Outcome) -> None:
     out.print(describe(outcome), markup=False, highlight=False, soft_wrap=True)
-
-
-def describe(outcome: Outcome) -> str:
-    """Return one line for an operator."""
-    match outcome:
-        case NoChange():
-            return f"{outcome.market}: no change: {outcome.detail}"
-        case Rejected():
-            return f"{outcome.market}: refused, {outcome.reason}: {outcome.detail}"
-        case Applied():
-            where = f"block {outcome.block.number}, {outcome.gas_used} gas, {outcome.tx_hash}"
-            return f"{outcome.market}: {outcome.kind} applied as version {outcome.sequence} in {where}"
-        case Announced():
-            at = datetime.fromtimestamp(outcome.applicable_at, UTC).isoformat()
-            forbid = f"a guardian forbids it by `keeper veto {outcome.attestation}`"
-            return f"{outcome.market}: announced in {outcome.tx_hash}, may be applied from {at} on; {forbid}"
-        case Failed():
-            return f"{outcome.market}: {outcome.tx_hash} failed: {outcome.detail}"
-        case DryRun():
-            return f"{outcome.market}: dry run, would change {outcome.because}\nto {outcome.to}: {outcome.calldata}"
-
-
-def _document(outcome: Outcome) -> dict[str, Any]:
-    from keeper.messages import body
-
-    return {"outcome": type(outcome).__name__, **json.loads(json.dumps(body(outcome)))}
 
 
 def _exit_code(outcome: Outcome) -> int:

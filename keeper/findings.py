@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from config.errors import ConfigError
@@ -86,14 +85,15 @@ class Report:
 
 
 def render(report: Report) -> list[RenderableType]:
-    """Return the report for a terminal: a table of all findings, then what has a line in a file, and each failure."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "subject", "check", "found"):
-        table.add_column(heading, overflow="fold")
-    for finding in report.findings:
-        verdict = Text(finding.verdict.value, style=COLOURS[finding.verdict])
-        table.add_row(verdict, Text(finding.subject), Text(finding.check), Text(finding.detail))
+    """Return the report for a terminal: a line for each finding, then what has a line in a file, and each failure.
+
+    Lines and no table: whatever the terminal's width, an address stays in one piece to be copied.
+    """
+    lines = [
+        Text.assemble((f"{one.verdict:6}", COLOURS[one.verdict]), f"  {one.subject}: {one.check}: {one.detail}")
+        for one in report.findings
+    ]
     notes = [one for one in report.findings if one.verdict is Verdict.NOTE and one.where]
     remedies = [Text(finding.sentence(), style="red") for finding in report.failures]
     summary = f"{len(report.failures)} of {len(report.findings)} checks failed" if remedies else "all checks passed"
-    return [table, *(Text(note.sentence(), style="yellow") for note in notes), *remedies, Text(summary)]
+    return [*lines, *(Text(note.sentence(), style="yellow") for note in notes), *remedies, Text(summary)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import decode, encode
@@ -13,6 +14,7 @@ from eth_utils.address import to_checksum_address
 from chain.deploy import Deployer, DeployError, Steps, asking
 from chain.policy import NOBODY
 from chain.progress import Progress
+from chain.remedies import with_remedy
 from chain.roles import CANCELLER_ROLE, DEFAULT_ADMIN_ROLE, EXECUTOR_ROLE, GUARDIAN_ROLE, PROPOSER_ROLE, holders
 from chain.rollout import Charge, store_policy
 from chain.rpc import Refused, Rpc, head, require_chain
@@ -140,9 +142,20 @@ def _seconds(text: str) -> int:
 
 
 def _market(deployment: Deployment, name: str) -> bytes:
-    if name not in deployment.markets:
-        raise ConfigError(f"{name}: must be a market of the deployment file: {', '.join(deployment.markets)}")
+    _require_markets(deployment, [name])
     return market_id(name)
+
+
+def _require_markets(deployment: Deployment, names: Sequence[str]) -> None:
+    """Raise ConfigError naming all that are no markets, those that there are, and those that may have been meant."""
+    unknown = [name for name in names if name not in deployment.markets]
+    if unknown:
+        spelt = {name.casefold(): name for name in deployment.markets}
+        close = [get_close_matches(name.casefold(), spelt, n=1) for name in unknown]
+        meant = ", ".join(dict.fromkeys(spelt[match[0]] for match in close if match))
+        hint = f" (did you mean {meant}?)" if meant else ""
+        known = ", ".join(deployment.markets)
+        raise ConfigError(f"{', '.join(unknown)}: must be a market of the deployment file: {known}{hint}")
 
 
 def _markets(deployment: Deployment, names: Sequence[str]) -> list[bytes]:
@@ -150,7 +163,8 @@ def _markets(deployment: Deployment, names: Sequence[str]) -> list[bytes]:
         raise ConfigError(f"{','.join(names)}: a market is given twice")
     if len(names) > MAX_MARKETS:
         raise ConfigError(f"{len(names)} markets: the steward takes {MAX_MARKETS} in one call")
-    return [_market(deployment, name) for name in names]
+    _require_markets(deployment, names)
+    return [market_id(name) for name in names]
 
 
 def _hex(text: str) -> bytes:
@@ -172,17 +186,17 @@ async def govern(
         await require_chain(rpc, settings.chain.chain_id)
         block = await head(rpc)
         found = await standing(rpc, deployment.timelock, operation, block)
-        await _keep_holders(rpc, deployment, operation, block)
+        unknown = await _keep_holders(rpc, deployment, operation, block)
         refused = None
         if found.stage is not Stage.DONE:
             refused = await refusal(rpc, deployment.timelock, operation, block)
     when = f", ready at {datetime.fromtimestamp(found.ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC" if found.ready_at else ""
-    lines = [f"operation 0x{operation.id.hex()} of timelock {deployment.timelock}: {found.stage}{when}"]
+    lines = [f"operation 0x{operation.id.hex()} of timelock {deployment.timelock}: {found.stage}{when}", *unknown]
     if refused is not None:
-        lines.append(f"executed now it would be refused: {refused}")
+        lines.append(with_remedy(f"executed now it would be refused: {refused}"))
         if send and not force and found.stage is Stage.UNKNOWN:
             rule = "--force schedules it all the same, for what will be true once the delay is over"
-            raise DeployError(f"schedule: executed now it would be refused: {refused}; {rule}")
+            raise DeployError(with_remedy(f"schedule: executed now it would be refused: {refused}; {rule}"))
     calls = {Stage.UNKNOWN: operation.schedule(found.delay), Stage.READY: operation.execution}
     if send and found.stage in calls:
         step = "schedule" if found.stage is Stage.UNKNOWN else "execute"
@@ -197,23 +211,25 @@ async def govern(
     return lines
 
 
-async def _keep_holders(rpc: Rpc, deployment: Deployment, operation: Operation, block: BlockStamp) -> None:
+async def _keep_holders(rpc: Rpc, deployment: Deployment, operation: Operation, block: BlockStamp) -> list[str]:
     """Raise ConfigError for an operation that takes from the last holder a role which the timelock cannot do without.
 
-    An endpoint that does not serve the logs which tell is no hindrance.
+    An endpoint that does not serve the logs which tell is no hindrance; return a warning then, and nothing otherwise.
     """
     if operation.target != deployment.timelock or operation.data[:4] != REVOKE_ROLE:
-        return
+        return []
     role, account = decode(["bytes32", "address"], operation.data[4:])
     name = next(name for name, known in TIMELOCKS.items() if known == "0x" + role.hex())
     try:
         held = await holders(rpc, deployment.timelock, deployment.block, block)
-    except Refused:
-        return
+    except Refused as error:
+        unknown = f"it is not known whether {account} is the last {name}: the endpoint serves no logs ({error.message})"
+        return [f"{unknown}; make sure of another one, or governance may decide nothing any more"]
     if name in NEEDED and held.get(ROLES[name]) == frozenset({str(to_checksum_address(account))}):
         raise ConfigError(
             f"revokeRole {name} {account}: is the last {name}, and without one governance can decide nothing any more"
         )
+    return []
 
 
 def charge_of(deployment: Deployment, name: str, binding: Protocol, policies: Policies) -> Charge:
@@ -268,7 +284,10 @@ def pause(settings: Settings, secrets: Secrets, deployment: Deployment, names: S
     A market that is not active stands in no other's way. Raises ConfigError without a key or for a market that is not
     deployed, DeployError when the steward refuses.
     """
-    keys = dict(zip(names, _markets(deployment, names), strict=True))
+    try:
+        keys = dict(zip(names, _markets(deployment, names), strict=True))
+    except ConfigError as error:
+        raise ConfigError(f"nothing was paused: {error}") from None
     deployer = _deployer(settings, secrets, deployment)
     steward = deployer.at("risk_steward", deployment.steward)
     with asking("read the markets"):

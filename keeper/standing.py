@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chain.creation import created_in
-from chain.overlap import shared_setters
-from chain.rehearsal import makers_of, miswritten
+from chain.overlap import shared_settings
+from chain.rehearsal import makers_of, rehearse
 from chain.rpc import Refused, Rpc, head, read
 from config.errors import ConfigError
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 async def try_standing(url: str, path: Path | None, charges: Sequence[Charge]) -> list[Charge]:
     """Return the markets with the block in which their logs of accounts begin, found where the file does not say it.
 
-    Raises ConfigError naming the markets file and the key: for two markets with the same setter, for a setter after
-    which the getters read other values than it was to write, and where the block cannot be found.
+    Raises ConfigError naming the markets file and the key: for two markets that write the same setting, for a setter
+    after which the getters read other values than it was to write, and where the block cannot be found.
     """
-    shared = next(shared_setters({charge.name: charge.bound for charge in charges}), None)
+    shared = next(shared_settings({charge.name: charge.bound for charge in charges}), None)
     if shared is not None:
-        one, other, call = shared
-        rule = f"its setter {call} is that of markets.{one} too: cooldown and drift budget would count twice"
+        one, other, what = shared
+        rule = f"its {what} is that of markets.{one} too: cooldown and drift budget would count twice"
         raise ConfigError(f"{path}: markets.{other}: {rule}")
     async with Rpc(url) as rpc:
         block = await head(rpc)
@@ -39,20 +39,16 @@ async def try_standing(url: str, path: Path | None, charges: Sequence[Charge]) -
 
 async def _require_written(rpc: Rpc, path: Path | None, charge: Charge, block: BlockStamp) -> None:
     """Rehearse the setters from the Safe, or from whom their contract takes its settings now."""
-    bound, limits = charge.bound, charge.policies.limits
-    corridors = [(limits[one.name].minimum, limits[one.name].maximum) for one in bound.binding.parameters]
+    bound = charge.bound
     values = bound.values(await read(rpc, bound.reads(), block))
     try:
         makers, _ = await makers_of(rpc, bound, values, charge.contracts.executor, block)
-        wrong = await miswritten(rpc, bound, values, makers, corridors, block)
+        rehearsal = await rehearse(rpc, bound, values, makers, block)
     except Refused as error:
         raise ConfigError(f"chain.rpc_url: the setters cannot be tried without eth_simulateV1: {error}") from None
-    for one in wrong:
-        if not one.refused:
-            setter = (
-                f"binding {bound.binding.name}: setters.{one.setter} ({bound.binding.setters[one.setter].function})"
-            )
-            raise ConfigError(f"{path}: markets.{charge.name}: {setter} does not write what is read: {one.sentence}")
+    for one in rehearsal.wrong:
+        setter = f"binding {bound.binding.name}: setters.{one.setter} ({bound.binding.setters[one.setter].function})"
+        raise ConfigError(f"{path}: markets.{charge.name}: {setter} does not write what is read: {one.sentence}")
 
 
 async def _with_first_block(rpc: Rpc, path: Path | None, charge: Charge, block: BlockStamp) -> Charge:

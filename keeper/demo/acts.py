@@ -68,8 +68,9 @@ async def spike(story: Story, keeper: Keeper) -> Act:
     return await _act(
         story,
         "recorded volatility spike, tightened",
-        "on the spike day every parameter tightens in one transaction, both groups whole, and reaches open positions "
-        "over the ramp; every change on chain is a journalled proposal of whole groups",
+        "on the spike day the parameters that the keeper tunes (all but liquidation_penalty) tighten in one "
+        "transaction, both groups whole, and reach open positions over the ramp; every change on chain is a journalled "
+        "proposal of whole groups",
         f"{len(new)} changes, {sum(promised)} as journalled, {sum(whole)} of whole groups; "
         f"on the spike day {story.world.difference(eve, after)}; "
         f"in force for open positions at once, half-way and at the end of the ramp: "

@@ -238,7 +238,7 @@ def _make_way(report: Path) -> None:
 def _table(acts: list[Act]) -> Table:
     table = Table(title="What chain and journal say", title_justify="left")
     for column in ("act", "", "read", "gas"):
-        table.add_column(column, justify="right" if column == "gas" else "left")
+        table.add_column(column, justify="right" if column == "gas" else "left", overflow="fold")
     for letter, act in zip("abcdefg", acts, strict=False):
         verdict = "[green]passed[/]" if act.passed else "[bold red]FAILED[/]"
         gas = f"{act.gas:,}" if act.gas else "-"

@@ -115,12 +115,40 @@ def test_examine__value_at_the_edge_of_its_corridor_and_an_invariant__moves_the_
     assert checked().ok
 
 
+def test_examine__parameter_without_room_in_its_corridor__is_moved_all_the_same(
+    bare, deployed, world, checked, as_timelock, tmp_path
+):
+    """The corridor is the steward's: to write past it on a copy of the chain harms nobody."""
+    set_shocks(bare, world, 1_000, 1_000)
+    (tmp_path / "swapped.toml").write_text(BINDING.replace(*SWAPPED))
+    binding = load_protocol("swapped.toml", tmp_path / "keeper.toml")
+    fixed = {
+        name: POLICIES.limits[name].model_copy(update={"minimum": 1_000, "maximum": 1_000})
+        for name in ("spot_shock_up", "spot_shock_down")
+    }
+    put_policy(bare, deployed, world, as_timelock, binding=binding, limits=fixed)
+    assert "spot_shock_up +1: spot_shock_down moved by +1" in [one.detail for one in checked(SWAPPED).failures]
+
+
+def test_examine__parameter_that_cannot_be_moved__is_noted_by_name_with_reason_and_line(bare, world, checked):
+    set_shocks(bare, world, 1_000, 1_000)
+    tied = 'invariants = ["spot_shock_up <= spot_shock_down", "spot_shock_down <= spot_shock_up"]'
+    findings = checked(('invariants = ["liquidation_threshold <= maintenance_factor"]', tied)).findings
+    found = [one for one in findings if one.check == "the setters write what the getters read"]
+    assert [one.verdict for one in found] == [Verdict.NOTE, Verdict.NOTE, Verdict.OK]
+    assert found[0].detail.startswith("spot_shock_up was not tried, it is not known what its setter writes: spot_shock")
+    assert found[0].where == f"binding.toml:{line_of(BINDING, 'args = [[')}"
+    assert found[2].detail.startswith("4 parameters were moved by one unit")
+
+
 def test_examine__same_contract_under_two_names__fails(deployed, world, checked):
     twins = dict.fromkeys((MARKET, "TWIN"), deployed.markets[MARKET])
     report = checked(names=tuple(twins), markets=twins)
     (failure,) = [one for one in report.failures if one.check == "no other market writes its settings"]
     assert failure.subject == "TWIN"
-    assert failure.detail.startswith(f"set_parameters(uint256[6]) of {world['market'].address} is that of SPX too")
+    assert failure.detail.startswith(
+        f"setter set_parameters(uint256[6]) of {world['market'].address} is that of SPX too"
+    )
 
 
 # At the start

@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
@@ -99,6 +100,31 @@ def test_once__refused__exits_3_with_the_reason(command, config, trial):
     ended = command("once", "-c", config, "--json", key=KEY)
     assert ended.code == EXIT_REFUSED
     assert json.loads(ended.out)["reason"] == "PAUSED"
+
+
+def test_once__market_is_paused__says_by_whom_since_when_and_what_lifts_it(command, config, trial):
+    trial.pause()
+    number, at = trial.deployer.head()
+    when = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    notice = f"SPX: PAUSED, by {trial.deployer.address} in block {number}, {when}: nothing is changed or announced"
+    said = command("once", "-c", config, key=KEY).out
+    assert notice in said
+    assert "keeper govern unpause SPX --send" in said
+    assert json.loads(command("once", "-c", config, "--json", key=KEY).out)["paused"].startswith(notice)
+
+
+def test_once__market_is_paused_and_nothing_is_to_be_changed__says_it_all_the_same(command, config, trial):
+    command("once", "-c", config, key=KEY)
+    trial.pause()
+    ended = command("once", "-c", config, key=KEY)
+    assert (ended.code, "no change" in ended.out, "SPX: PAUSED, by 0x" in ended.out) == (0, True, True)
+
+
+def test_once__market_was_paused_once__says_nothing_of_it(command, config, trial):
+    trial.pause()
+    trial.unpause()
+    ended = command("once", "-c", config, "--json", key=KEY)
+    assert (ended.code, json.loads(ended.out)["paused"]) == (0, None)
 
 
 def test_once__no_feed__exits_3_with_missing_feed(command, trial, tmp_path):

@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 
 import pytest
+from aiohttp import ClientSession, web
 from governing import DELAY, OTHER, pass_time, statuses
+from processes import http_server
 from setups import ADDRESSES, STRANGER, trial_of
 from trials import MARKET
 
 from chain.anvil import KEYS
+from chain.remedies import REMEDIES
 from chain.roles import CANCELLER_ROLE, EXECUTOR_ROLE, PROPOSER_ROLE
 from chain.rollout import GUARDIAN_ROLE
 from chain.steward import ACTIVE, RETIRED, market_id
+from config.errors import ConfigError
+from config.load import Secrets, load_settings
+from keeper.govern import govern as bring_on
+from keeper.govern import operation_of
 from keeper.terminal import EXIT_FAILED, EXIT_USAGE
 
 pytestmark = pytest.mark.integration
@@ -109,6 +116,30 @@ def test_govern__last_holder_of_a_role_that_governance_needs__is_not_revoked(bar
     assert timelock.functions.hasRole(bytes.fromhex(PROPOSER_ROLE[2:]), ADDRESSES[3]).call()
 
 
+async def test_govern__role_is_revoked_and_the_endpoint_serves_no_logs__says_that_the_last_holder_is_not_known(
+    bare, governed, place
+):
+    async def answer(request):
+        body = await request.json()
+        asked = body if isinstance(body, list) else [body]
+        if any(one["method"] == "eth_getLogs" for one in asked):
+            refused = [{"jsonrpc": "2.0", "id": one["id"], "error": {"code": 1, "message": "no logs"}} for one in asked]
+            return web.json_response(refused if isinstance(body, list) else refused[0])
+        async with ClientSession() as session, session.post(bare.url, json=body) as answered:
+            return web.json_response(await answered.json())
+
+    operation = operation_of(governed, "revokeRole", ("proposer", ADDRESSES[3]), 0)
+    async with http_server(answer) as url:
+        settings = load_settings(place, {"KEEPER_RPC_URL": url})
+        lines = await bring_on(settings, Secrets(), governed, operation, send=False, force=False)
+    assert lines[1].startswith(
+        f"it is not known whether {ADDRESSES[3].lower()} is the last proposer: the endpoint serves no logs (no logs)"
+    )
+    settings = load_settings(place, {})
+    with pytest.raises(ConfigError, match="is the last proposer"):
+        await bring_on(settings, Secrets(), governed, operation, send=False, force=False)
+
+
 def test_govern__delay__is_changed_by_the_timelock_itself(bare, governed, govern):
     enact(bare, govern, "update_delay", "86400")
     assert trial_of(bare, governed)["timelock"].functions.get_minimum_delay().call() == 86_400
@@ -145,10 +176,11 @@ def test_govern__would_be_refused_if_executed_now__is_not_scheduled(bare, govern
     ended = govern(*decision, "--send")
     assert ended.code == EXIT_FAILED, ended
     assert f"executed now it would be refused: {words}; --force" in ended.err
+    assert f"what to do: {REMEDIES[words]}" in ended.err
     assert bare.deployer.web3.eth.block_number == before
     shown = govern(*decision, key=None)
     assert shown.code == 0
-    assert f"executed now it would be refused: {words}" in shown.out
+    assert f"executed now it would be refused: {words}\nwhat to do: {REMEDIES[words]}\n" in shown.out
 
 
 def test_govern__would_be_refused_now_and_force__is_scheduled_for_what_comes(bare, steward, govern):

@@ -70,16 +70,27 @@ def test_pause__market_that_is_paused_or_retired__does_not_keep_the_other_from_i
 
 
 def test_pause__key_that_is_no_guardian__is_refused_with_the_stewards_reason(steward, guard):
-    with pytest.raises(DeployError, match=r"pause: .*access_control: account is missing role"):
+    with pytest.raises(
+        DeployError, match=r"pause: .*access_control: account is missing role\nwhat to do: .* a guardian pauses"
+    ):
         guard("pause", MARKET, key=KEYS[1])
     assert statuses(steward) == [ACTIVE, ACTIVE]
+
+
+def test_pause__one_name_is_wrong__pauses_nothing_and_says_so_with_the_name_that_was_meant(bare, steward, guard):
+    before = bare.deployer.web3.eth.get_transaction_count(ADDRESSES[2])
+    known = r"must be a market of the deployment file: SPX, NDX"
+    with pytest.raises(ConfigError, match=rf"nothing was paused: ETH, ndx: {known} \(did you mean NDX\?\)"):
+        guard("pause", MARKET, "ETH", "ndx")
+    assert statuses(steward) == [ACTIVE, ACTIVE]
+    assert bare.deployer.web3.eth.get_transaction_count(ADDRESSES[2]) == before
 
 
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (("DAX",), "DAX: must be a market of the deployment file: SPX, NDX"),
-        ((MARKET, MARKET), "SPX,SPX: a market is given twice"),
+        (("DAX",), "nothing was paused: DAX: must be a market of the deployment file: SPX, NDX"),
+        ((MARKET, MARKET), "nothing was paused: SPX,SPX: a market is given twice"),
         (tuple(map(str, range(33))), "33 markets: the steward takes 32 in one call"),
     ],
 )
@@ -129,7 +140,7 @@ def test_veto__announced_change_that_is_not_vetoed__is_made_after_its_notice(bar
 
 
 def test_veto__what_was_never_announced__is_refused_with_the_stewards_reason(guard):
-    with pytest.raises(DeployError, match=r"veto: .*risk_steward: not announced"):
+    with pytest.raises(DeployError, match=r"veto: .*risk_steward: not announced\nwhat to do: a digest is what"):
         guard("veto", "0x" + "12" * 32)
 
 

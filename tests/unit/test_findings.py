@@ -17,11 +17,11 @@ REPORT = Report(
 )
 
 
-def shown(report):
-    console = Console(width=200)
+def shown(report, width=200):
+    console = Console(width=width)
     with console.capture() as capture:
         for renderable in render(report):
-            console.print(renderable)
+            console.print(renderable, soft_wrap=True)
     return capture.get().splitlines()
 
 
@@ -30,6 +30,13 @@ def test_render__note_with_a_line__is_told_with_it_before_the_failures():
     assert note == "mine.toml:7: SPX: market logs Opened: its code has not"
     assert failure == "mine.toml:9: SPX: health answers: refused; mend it"
     assert summary == "1 of 3 checks failed"
+
+
+def test_render__terminal_of_80_columns__keeps_addresses_whole():
+    steward = "0x" + "ab" * 20
+    finding = failed("SPX", f"the protocol takes settings from {steward}", f"{steward} refuses it", f"ask {steward}")
+    first, *_ = shown(Report((finding,)), width=80)
+    assert first == f"failed  SPX: the protocol takes settings from {steward}: {steward} refuses it"
 
 
 def test_render__notes_alone__pass():
