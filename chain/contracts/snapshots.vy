@@ -132,12 +132,12 @@ def _advance(
 @internal
 def _return_to_good(market: bytes32, previous: Line, probation: uint256):
     """
-    @dev Make the next version of the last good one's values, proven at once; its hash is kept already.
+    @dev Make the next version of the last good one's values, proven at once; its hash is kept already. A candidate that
+            is left means nothing any more: the version after a proven one does not look for any.
     """
     line: Line = previous
     if line.has_candidate:
         line = self._matured(market, previous, probation)
-        line.has_candidate = False
     line.sequence = previous.sequence + 1
     line.applied_at = block.timestamp
     line.slot = 1 - previous.slot
