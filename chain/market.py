@@ -167,17 +167,17 @@ class Market:
         _returned(answer[0]["calls"][0])
         return int(answer[0]["calls"][0]["gasUsed"], 16)
 
-    async def attempt(self, calls: Sequence[Call], state: MarketState, wait: int) -> list[bool]:
-        """Make calls one after the other as the steward would, `wait` seconds after a state; say which are taken.
+    async def attempt(self, sequences: Sequence[Sequence[Call]], state: MarketState, wait: int) -> list[bool]:
+        """Make each sequence of calls on a copy of its own as the steward would, `wait` seconds after a state.
 
-        Raises Refused when the endpoint does not serve eth_simulateV1.
+        Return which are taken to the end. Raises Refused when the endpoint does not serve eth_simulateV1.
         """
         executor = (await self.policy(state.policy, state.block)).executor
         maker = self.steward if executor == NOBODY else executor
-        block = _block(state.block.timestamp + 1 + wait, [_call(target, data, maker) for target, data in calls])
-        at = hex(state.block.number)
-        (answer,) = await self.rpc.call("eth_simulateV1", {"blockStateCalls": [block]}, at)
-        return [call["status"] == "0x1" for call in answer["calls"]]
+        now, at = state.block.timestamp + 1 + wait, hex(state.block.number)
+        blocks = [_block(now, [_call(target, data, maker) for target, data in calls]) for calls in sequences]
+        answers = await self.rpc.batch([("eth_simulateV1", ({"blockStateCalls": [block]}, at)) for block in blocks])
+        return [all(call["status"] == "0x1" for call in answer["calls"]) for (answer,) in answers]
 
     async def _simulated(self, blocks: Sequence[dict[str, Any]], block: BlockStamp) -> list[dict[str, Any]]:
         at = hex(block.number)

@@ -87,21 +87,27 @@ class Trial:
 async def makers_of(
     rpc: Rpc, bound: BoundProtocol, values: Sequence[int], sender: str | None, block: BlockStamp
 ) -> tuple[dict[str, str], list[Missing]]:
-    """Return by contract who may write the live values, and the contracts that refuse them from `sender`.
+    """Return by contract who may write settings, and the contracts that refuse them from `sender`.
 
-    Without a sender nobody is preferred to the accounts that a contract names. Raises Refused when the endpoint does
-    not serve eth_simulateV1.
+    A contract takes them from an account when it takes the live values, or where a setter refuses those, as many do
+    a value that is set already, another of a parameter a unit away. Without a sender nobody is preferred to the
+    accounts that a contract names. Raises Refused when the endpoint does not serve eth_simulateV1.
     """
+    values = tuple(values)
     calls = bound.setter_calls(values, range(len(values)))
     makers, missing = {}, []
     for target in dict.fromkeys(target for target, _ in calls):
-        own = [call for call in calls if call[0] == target]
-        reason = None if sender is None else await _refusal(rpc, sender, own, block)
+        own = [setter for setter, call in enumerate(calls) if call[0] == target]
+
+        async def refusal(account: str, setters: list[int] = own) -> str | None:
+            return await _refusal(rpc, bound, values, account, setters, block)
+
+        reason = None if sender is None else await refusal(sender)
         if sender is not None and reason is None:
             makers[target] = sender
             continue
         named = await setters_of(rpc, target, block)
-        takes = [one for one in named if await _refusal(rpc, one, own, block) is None]
+        takes = [one for one in named if await refusal(one) is None]
         maker = takes[0] if takes else None
         if maker is not None:
             makers[target] = maker
@@ -225,10 +231,24 @@ def _setter_of(bound: BoundProtocol, index: int) -> int:
     return next(at for at, setter in enumerate(bound.binding.setters) if name in setter.parameters)
 
 
-async def _refusal(rpc: Rpc, sender: str, calls: Sequence[Call], block: BlockStamp) -> str | None:
-    """Make calls one after the other; return why one was refused, or None."""
-    (answer,) = await _simulated(rpc, [[_from(sender, call) for call in calls]], block)
-    return next((_reason(one) for one in answer if one["status"] != "0x1"), None)
+async def _refusal(
+    rpc: Rpc, bound: BoundProtocol, values: tuple[int, ...], sender: str, setters: Sequence[int], block: BlockStamp
+) -> str | None:
+    """Return why a contract does not take settings from an account, None if each of its setters takes some."""
+    live = bound.calls_of(setters, values)
+    (answer,) = await _simulated(rpc, [[_from(sender, call) for call in live]], block)
+    reason = next((_reason(one) for one in answer if one["status"] != "0x1"), None)
+    if reason is None:
+        return None
+    makers = {target: sender for target, _ in live}
+    for setter, call in zip(setters, live, strict=True):
+        ids = [bound.binding.id_of(name) for name in bound.binding.setters[setter].parameters]
+        ways = [way for index in ids for way in _ways(bound, values, index, makers) if isinstance(way, Trial)]
+        tried = [(call,), *(way.calls for way in ways)]
+        answers = await _simulated(rpc, [[_from(sender, one) for one in calls] for calls in tried], block)
+        if not any(all(one["status"] == "0x1" for one in answer) for answer in answers):
+            return reason
+    return None
 
 
 async def _read_after(

@@ -60,7 +60,9 @@ class GasReport:
 
     `direct_setter` is the protocol's own setter called by its owner, without any of the guards. With four probes, each
     of an account with one short, it is what a keeper as shipped sends. Rollback takes three signatures, a minute after
-    the change. `per_param_at_10_markets` is the mean over ten markets under one steward, a transaction each.
+    the change. Beyond the steady state: a change of four parameters while one of the two others is on probation, and a
+    rollback of these, each with whichever costs more of the first being proven by then or not.
+    `per_param_at_10_markets` is the mean over ten markets under one steward, a transaction each.
     """
 
     direct_setter: int
@@ -68,6 +70,8 @@ class GasReport:
     apply_6_params_3_sigs: int
     apply_6_params_3_sigs_4_probes: int
     rollback: int
+    apply_on_probation: int
+    rollback_of_two: int
     per_param_at_10_markets: int
 
     def document(self) -> dict[str, float]:
@@ -96,18 +100,26 @@ class Bench:
         waits = [max(one.cooldown_seconds, 2 * one.drift_window_seconds) for one in limits]
         self.pass_time(max(*waits, self.policies.ramp_seconds or 0, self.policies.probation_seconds) + 1)
 
-    def submit(self, action: Action, market: str, values: Sequence[int], probes: tuple[Probe, ...] = ()) -> TxReceipt:
-        """Sign a change of every parameter by all signers, send it, and return its receipt."""
+    def submit(
+        self,
+        action: Action,
+        market: str,
+        values: Sequence[int],
+        probes: tuple[Probe, ...] = (),
+        changed: Sequence[int] | None = None,
+    ) -> TxReceipt:
+        """Sign a change of every parameter, or of those `changed`, by all signers; send it, and return its receipt."""
         view = self.view(market)
         bound = self._bound(market)
+        ids = range(len(values)) if changed is None else changed
         _, now = self.deployer.head()
         message = Message(
             market=market,
             policy=view.policy,
             sequence=view.sequence + 1,
             state_hash=view.state_hash,
-            changes=tuple(enumerate(values)),
-            calls=bound.setter_calls(values, range(len(values))),
+            changes=tuple((index, values[index]) for index in ids),
+            calls=bound.setter_calls(values, ids),
             model_hash=RECORDED,
             input_root=RECORDED,
             probes=probes,
@@ -123,9 +135,9 @@ class Bench:
         target, data = view_call(self.deployment.steward, market)
         return parse_view(self.deployer.call_raw(target, data))
 
-    def nudged(self, market: str) -> list[int]:
-        """Return values that the market never had: the live ones, each moved up by one unit."""
-        return [value + 1 for value in self.view(market).values]
+    def nudged(self, market: str, changed: Sequence[int] | None = None) -> list[int]:
+        """Return values that the market never had: the live ones, each or those `changed` moved up by one unit."""
+        return [value + (changed is None or at in changed) for at, value in enumerate(self.view(market).values)]
 
     def set_directly(self) -> int:
         """Return the gas of the setter itself, called by the owner of a market that no steward guards."""
@@ -177,10 +189,11 @@ def measure_gas(on_step: Callable[[str], None]) -> GasReport:
         three = [_applied(bench, market) for market in MARKETS]
         on_step("rollback")
         back = _rolled_back(bench, MARKETS[0])
+        second, back_two = _on_probation(bench, MARKETS[0])
         on_step("four probes")
         probed = _applied(bench, MARKETS[0], bench.open_shorts(MARKETS[0]))
     parameters = len(bench.protocol.parameters)
-    return GasReport(direct, one, three[0], probed, back, round(statistics.fmean(three) / parameters))
+    return GasReport(direct, one, three[0], probed, back, second, back_two, round(statistics.fmean(three) / parameters))
 
 
 def _bench(deployer: Deployer, markets: Sequence[str], number: int) -> Bench:
@@ -231,3 +244,22 @@ def _rolled_back(bench: Bench, market: str) -> int:
         bench.pass_time(TIME_BETWEEN)
         gas = int(bench.submit("rollback", market, good)["gasUsed"])
     return gas
+
+
+def _on_probation(bench: Bench, market: str) -> tuple[int, int]:
+    """Return the gas of a change of one group of parameters soon after another group's, and of rolling back."""
+    parameters = range(len(bench.protocol.parameters))
+    first = bench.protocol.group_of(0)
+    rest = [index for index in parameters if index not in first]
+    changes, rollbacks = [], []
+    for wait in (TIME_BETWEEN, bench.policies.probation_seconds - TIME_BETWEEN):
+        bench.settle()
+        good = list(bench.view(market).values)
+        bench.submit("apply", market, bench.nudged(market, first), changed=first)
+        candidate = list(bench.view(market).values)
+        bench.pass_time(wait)
+        changes.append(int(bench.submit("apply", market, bench.nudged(market, rest), changed=rest)["gasUsed"]))
+        bench.pass_time(2 * TIME_BETWEEN)
+        restored = good if wait == TIME_BETWEEN else candidate
+        rollbacks.append(int(bench.submit("rollback", market, restored)["gasUsed"]))
+    return max(changes), max(rollbacks)

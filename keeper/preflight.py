@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chain.attestation import order_of
 from chain.market import SimulationReverted
-from chain.order import taken_orders
+from chain.order import order_taken
 from keeper import limits
 from keeper.messages import Preflight
 from keeper.probes import probes
@@ -38,12 +38,12 @@ async def preflight_of(
     first = await _shown(message, proposal, market, state, sender, notice)
     if first.error is None or len(message.calls) == 1 or not _refused_by_protocol(first.error):
         return first
-    for order in await taken_orders(market, proposal.values, moved_by(proposal), state, notice):
-        message = message_of(proposal, market, named, rules.max_newly_liquidatable, order)
-        other = await _shown(message, proposal, market, state, sender, notice)
-        if other.error is None:
-            return other
-    return first
+    order = await order_taken(market, proposal.values, moved_by(proposal), state, notice)
+    if order is None:
+        return first
+    message = message_of(proposal, market, named, rules.max_newly_liquidatable, order)
+    other = await _shown(message, proposal, market, state, sender, notice)
+    return first if other.error is not None else other
 
 
 async def due_preflight(

@@ -250,7 +250,8 @@ def _charged(id: uint256, rest: uint256, state: uint256, distance: uint256, minu
     """
     window: uint256 = unsafe_div((rest >> 96) & policy.MASK_32, MINUTE)
     if window == 0:
-        return 0
+        # Nothing is charged, and nothing forgotten: a budget that is taken back finds what was used before.
+        return state & policy.MASK_16
     budget: uint256 = rest >> 128
     if distance > budget:
         policy._refuse(id, "drift budget spent")

@@ -331,6 +331,9 @@ def set_policy(market: bytes32, stored: address):
         line.stored, stored
     )
     assert line.status != snapshots.ACTIVE or not reads_otherwise, "risk_steward: reads otherwise"
+    # What is proven stays so under a longer probation.
+    if line.status != snapshots.INACTIVE and snapshots._is_proven(line, policy._load(line.stored).probation):
+        line.is_good = True
     line.stored = stored
     log PolicySet(market=market, policy=stored)
     if reads_otherwise:

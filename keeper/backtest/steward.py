@@ -180,7 +180,7 @@ def _minute(now: int) -> int:
 def _charged(row: ParameterState, distance: int, now: int) -> tuple[int, int]:
     """Return the shares of the drift budget used in this epoch, this move included, and in the one before."""
     if row.drift_window == 0:
-        return 0, 0
+        return row.drift_used, row.drift_before
     window = row.drift_window // limits.MINUTE
     epochs = -(-now // limits.MINUTE) // window - -(-row.changed_at // limits.MINUTE) // window
     used = -(-distance * limits.FULL // row.drift_budget)

@@ -197,14 +197,15 @@ class TestMemory:
         boa.env.time_travel(seconds=1)
         refused("risk_steward: time out of range", {2: 520})
 
-    def test_set_policy__window_given_up_and_taken_back__starts_anew(self, guard):
-        """Without a window nothing is charged, and what had been is forgotten with the next move."""
+    def test_set_policy__window_given_up_and_taken_back__finds_what_was_used(self, guard, refused):
+        """Without a window nothing is charged, and nothing is forgotten."""
         budget(guard)
-        guard.apply({3: 680})
+        guard.apply({3: 600 + BUDGET // 2})
         guard.limit({3: {"cooldown": 0}})
-        guard.apply({3: 681})
+        guard.apply({3: 730})
         budget(guard)
-        guard.apply({3: 761})
+        refused(rule(3, "drift budget spent"), {3: 731 + BUDGET // 2})
+        guard.apply({3: 730 + BUDGET // 2})
 
 
 class TestRollback:

@@ -498,15 +498,18 @@ class TestInForce:
         guard.limit({3: {"max_step_up": 300}})
         refused("risk_steward: parameter 3: cooldown not over", {3: 660})
 
-    def test_set_policy__longer_probation__holds_for_the_current_version(self, guard):
+    @pytest.mark.parametrize("proven", [True, False])
+    def test_set_policy__longer_probation__holds_for_the_current_version_unless_that_is_proven(self, guard, proven):
         before = guard.state()
         boa.env.time_travel(seconds=1)
         guard.apply({3: 650})
-        boa.env.time_travel(seconds=7_200)
-        assert guard.state().good_hash == guard.state().version_hash
-        guard.limit({}, probation=7_201)
-        assert (guard.state().good_hash, guard.state().good_at) == (before.good_hash, before.good_at)
-        guard.rollback({3: 600})
+        boa.env.time_travel(seconds=7_199 + proven)
+        guard.limit({}, probation=7_202)
+        state = guard.state()
+        expected = (state.version_hash, state.applied_at) if proven else (before.good_hash, before.good_at)
+        assert (state.good_hash, state.good_at) == expected
+        boa.env.time_travel(seconds=1)
+        assert guard.state().good_hash == expected[0]
 
     def test_set_policy__retired_market__reverts(self, guard):
         guard.steward.retire(guard.market, sender=guard.governance)

@@ -18,6 +18,8 @@ FIGURES = {
     "apply_6_params_3_sigs",
     "apply_6_params_3_sigs_4_probes",
     "rollback",
+    "apply_on_probation",
+    "rollback_of_two",
     "per_param_at_10_markets",
     "apply_over_direct",
 }
@@ -36,6 +38,7 @@ async def test_bench_gas__as_json_in_any_folder__keeps_the_bounds_of_change_and_
     assert set(gas) == FIGURES
     assert gas["apply_6_params_3_sigs"] <= 120_000
     assert gas["rollback"] <= 110_000
+    assert gas["rollback"] < gas["rollback_of_two"] < gas["apply_on_probation"]
     assert TRANSACTION < gas["direct_setter"] < gas["apply_6_params_1_sig"] < gas["apply_6_params_3_sigs"]
     per_probe = (gas["apply_6_params_3_sigs_4_probes"] - gas["apply_6_params_3_sigs"]) / PROBED
     assert LEAST_PER_PROBE < per_probe < gas["direct_setter"]

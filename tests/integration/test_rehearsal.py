@@ -73,6 +73,16 @@ def test_rehearse__a_setter_for_each_parameter__writes_what_is_read(bind, rehear
     assert rehearsed(bind()) == ([], Rehearsal())
 
 
+def test_rehearse__protocol_that_refuses_a_value_that_is_set_already__is_rehearsed_by_others(
+    bare, market, bind, rehearsed
+):
+    """The steward never sets what is set: the protocol is bound well, and what is bound amiss is still seen."""
+    bare.deployer.send(market, "be_fussy")
+    assert rehearsed(bind()) == ([], Rehearsal())
+    _, found = rehearsed(bind(('args = ["$market.board", 1, "$second"]', 'args = ["$market.board", 0, "$second"]')))
+    assert found.wrong != ()
+
+
 def test_rehearse__setter_of_another_parameter__is_told_by_the_value_that_changed(bind, rehearsed):
     _, found = rehearsed(bind(('args = ["$market.board", 1, "$second"]', 'args = ["$market.board", 0, "$second"]')))
     assert found == Rehearsal((Miswritten(0, "growth is 100, and 20 once all live values were written"),))

@@ -116,8 +116,10 @@ class Line:
         self.candidate = None
         self.versions.append(Version(self.sequence + 1, good.values, now, proven=True))
 
-    def put(self, policy: Policy, stored: str) -> None:
-        """Put a policy into force."""
+    def put(self, policy: Policy, stored: str, now: int) -> None:
+        """Put a policy into force; what is proven under the one before stays so."""
+        if self.versions and self.current.is_good(now, self.policy.probation):
+            self.current.proven = True
         for index, (old, new) in enumerate(zip(self.policy.limits, policy.limits, strict=False)):
             if old.drift_window != new.drift_window:
                 self.eras[index] = self.eras.get(index, 0) + 1
@@ -184,9 +186,11 @@ class Line:
     def _shares(self, index: int, now: int) -> tuple[int, int]:
         """Shares that are gone: of the epoch that holds `now`, and of the one before."""
         window, moves = self.policy.limits[index].drift_window // MINUTE, self.moves.get(index)
-        if not moves or not window:
+        if not moves:
             return 0, 0
         last = moves[-1]
+        if not window:
+            return last.used, last.before
         epochs = _minute(now) // window - _minute(last.at) // window
         return (last.used, last.before) if epochs == 0 else (0, last.used) if epochs == 1 else (0, 0)
 

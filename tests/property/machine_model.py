@@ -121,7 +121,7 @@ class Model:
         check_within(policy, values)
         alike = (line.policy.protocol, line.policy.access) == (policy.protocol, policy.access)
         require(line.status != ACTIVE or alike, "reads otherwise")
-        line.put(policy, stored)
+        line.put(policy, stored, self.now)
         if line.status == PAUSED and not alike:
             line.exhaust(self.now)
             line.advance(values, self.now, proven=True)

@@ -27,6 +27,7 @@ _limits: HashMap[uint256, int256]
 _values: uint256[3]
 _widest: uint256  # most that the last value may exceed the second; 0 = any
 _highest: uint256  # most that the first value may exceed the second; 0 = any
+_fussy: bool  # a value that is set already is refused
 _held: uint256  # index of the value that stays as it is, and 1; 0 = none
 
 
@@ -40,6 +41,7 @@ def __init__(values: uint256[3]):
 def set_value(board: uint256, index: uint256, new_value: uint256):
     assert board == 7, "positions: other board"
     assert self._held != index + 1 or new_value == self._values[index], "positions: held"
+    assert not self._fussy or new_value != self._values[index], "positions: unchanged"
     self._values[index] = new_value
     if self._widest != 0:
         assert self._values[2] - self._values[1] <= self._widest, "positions: too wide"
@@ -55,6 +57,11 @@ def keep_within(widest: uint256):
 @external
 def keep_below(highest: uint256):
     self._highest = highest
+
+
+@external
+def be_fussy():
+    self._fussy = True
 
 
 @external
