@@ -10,7 +10,7 @@ from models.forecaster import DAY, TAUS
 
 if TYPE_CHECKING:
     from models.forecaster import Forecast
-    from models.market import Snapshot
+    from models.market import MarketState, Snapshot
 
 LOWER, UPPER = TAUS.index(0.01), TAUS.index(0.99)
 
@@ -46,9 +46,14 @@ def assess(snapshot: Snapshot, forecast: Forecast | None, model_id: str, bars: i
         vol_rise=vol_rise,
         tail=tail,
         vol_tail=implied,
-        holdings=holdings(
-            (account.equity, account.initial_margin)
-            for account in state.accounts
-            if account.equity is not None and account.initial_margin is not None
-        ),
+        holdings=_holdings(state) if state.accounts else None,
+    )
+
+
+def _holdings(state: MarketState) -> tuple[tuple[float, float], ...] | None:
+    """Return how the open accounts are covered, those whose protocol shows equity and initial margin."""
+    return holdings(
+        (account.equity, account.initial_margin)
+        for account in state.accounts
+        if account.equity is not None and account.initial_margin is not None
     )

@@ -207,8 +207,11 @@ def optimal_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Ro
     requirement: as steady as what is published, and the same whatever the book holds. Empty where the published margin
     is enough.
     """
-    rates, tail = Rates.of(settings), assessment.tail
-    if tail is None or settings.shortfall_weight is None or rates.margin >= rates.shortfall * CHANCES[0]:
+    tail = assessment.tail
+    if tail is None or settings.shortfall_weight is None:
+        return {}
+    rates = Rates.of(settings)
+    if rates.margin >= rates.shortfall * CHANCES[0]:
         return {}
     chance = rates.margin / rates.shortfall
     lower, upper = assessment.published

@@ -117,7 +117,7 @@ def plan(
 ) -> Plan:
     """Return what `propose` proposes, and one reason for each parameter that stays."""
     targets = parameter_targets(assessment, protocol, settings)
-    scales = Scales(assessment, protocol, settings)
+    scales = Scales(assessment, protocol, settings, targets)
     origins = [plain(parameter.origin) for parameter in protocol.parameters]
     names = [parameter.name for parameter in protocol.parameters]
     steps: list[list[Change]] = []
@@ -125,8 +125,8 @@ def plan(
     weighed: list[Weighing] = []
     stays = {row.id: Stay.WITHIN_DEAD_BAND if row.id in targets else Stay.NOT_TUNED for row in state.parameters}
     for group in _groups(state):
-        wanted = {index: targets.get(index, state.values[index]) for index in group}
         parameters = [state.parameters[index] for index in group]
+        wanted = {p.id: targets.get(p.id, p.value) for p in parameters}
         if not any(outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
             continue
         step = _step(parameters, wanted, now)
@@ -144,7 +144,7 @@ def plan(
     for change in chain.from_iterable(step for step in steps if step not in kept):
         stays[change.id] = Stay.INVARIANT_BROKEN
     changes = tuple(sorted(chain.from_iterable(kept), key=lambda change: change.id))
-    moved = {change.id for change in changes if change.value != state.values[change.id]}
+    moved = {change.id for change in changes if change.value != state.parameters[change.id].value}
     staying = {index: why for index, why in stays.items() if index not in moved}
     return Plan(changes, targets, staying, tuple(notes), tuple(weighed))
 

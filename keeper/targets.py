@@ -23,7 +23,8 @@ def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Rol
     That is the cover of the published margin, or more where a shortfall weighs so much (`propose.shortfall_weight`).
     """
     floors = floor_ratios(assessment, settings)
-    return floors | {role: max(floors[role], best) for role, best in optimal_ratios(assessment, settings).items()}
+    best = optimal_ratios(assessment, settings)
+    return floors | {role: max(floors[role], ratio) for role, ratio in best.items()} if best else floors
 
 
 def floor_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Role, float]:
@@ -58,11 +59,12 @@ def parameter_targets(assessment: Assessment, protocol: Protocol, settings: Prop
 
 def units_of(ratios: Mapping[Role, float], protocol: Protocol) -> dict[int, int]:
     """Return ratios by role in on-chain units by parameter id, rounded to the tighter side."""
-    return {
-        index: in_units(ratios[parameter.role], parameter.scale, parameter.origin, up=parameter.tightening == "up")
-        for index, parameter in enumerate(protocol.parameters)
-        if parameter.role is not None
-    }
+    found = {}
+    for index, parameter in enumerate(protocol.parameters):
+        if parameter.role is not None:
+            up = parameter.tightening == "up"
+            found[index] = in_units(ratios[parameter.role], parameter.scale, parameter.origin, up=up)
+    return found
 
 
 def in_units(ratio: float, scale: int, origin: Fraction, *, up: bool) -> int:

@@ -44,15 +44,18 @@ class Weighing:
 
 @dataclass(frozen=True)
 class Scales:
-    """The judge of one decision's steps. Everything is reckoned when it is first asked for."""
+    """The judge of one decision's steps, whose `targets` are in on-chain units by parameter id."""
 
     assessment: Assessment
     protocol: Protocol
     settings: ProposeSettings
+    targets: Mapping[int, int]
 
     @cached_property
     def floors(self) -> Mapping[int, int]:
         """What covers the published margin, in on-chain units by parameter id."""
+        if self.settings.shortfall_weight is None:
+            return self.targets
         return units_of(floor_ratios(self.assessment, self.settings), self.protocol)
 
     @cached_property

@@ -50,6 +50,11 @@ def above(share: float = 0.2):
     return with_parameter(with_parameter(state, THRESHOLD, changed_at=NOW), MAINTENANCE, changed_at=NOW)
 
 
+def scales_of(found, protocol=None):
+    protocol, settings = protocol or binding(), ProposeSettings()
+    return Scales(found, protocol, settings, parameter_targets(found, protocol, settings))
+
+
 def proposed(found, state, **settings):
     return propose(found, state, binding(), ProposeSettings(**settings), NOW)
 
@@ -222,7 +227,7 @@ def test_propose__more_tail__never_loosens_what_less_tail_does_not(share):
     for stretch in (0.8, 1.0, 1.1, 1.3, 1.6, 2.0):
         found = judged(raw=(stretch * CALM[0], stretch * CALM[1]))
         state = above(share)
-        scales = Scales(found, binding(), ProposeSettings())
+        scales = scales_of(found)
         rows = state.parameters[:2]
         gains.append(
             scales.weigh(rows, [replace(row, value=target) for row, target in zip(rows, (400, 501), strict=True)]).gain
@@ -260,7 +265,7 @@ def test_weigh__accounts_below_their_requirement__make_loosening_worth_less():
     thin, covered = judged(holdings=((0.9, 1.0),)), judged(holdings=((1.25, 1.0),))
     rows = above().parameters[:2]
     step = [replace(row, value=target) for row, target in zip(rows, (400, 501), strict=True)]
-    gains = [Scales(found, binding(), ProposeSettings()).weigh(rows, step).gain for found in (thin, judged(), covered)]
+    gains = [scales_of(found).weigh(rows, step).gain for found in (thin, judged(), covered)]
     assert gains[0] < gains[1] < gains[2]
 
 
@@ -271,10 +276,10 @@ def test_weigh__the_same_ratios_in_finer_units__cost_the_same():
     rows = above().parameters
     scaled = [replace(row, value=row.value * 10**14) for row in rows]
     targets = (400, 501, 1_700, 5_900, 4_600)
-    plainly = Scales(judged(), binding(), ProposeSettings()).weigh(
+    plainly = scales_of(judged()).weigh(
         rows[:5], [replace(row, value=target) for row, target in zip(rows[:5], targets, strict=True)]
     )
-    finely = Scales(judged(), fine, ProposeSettings()).weigh(
+    finely = scales_of(judged(), fine).weigh(
         scaled[:5],
         [replace(row, value=target * 10**14) for row, target in zip(scaled[:5], targets, strict=True)],
     )
@@ -286,9 +291,7 @@ def test_weigh__tail_of_volatility__prices_a_lower_shocked_vol():
     quantiles = (-0.4, -0.3, -0.2, 0.25, 0.3, 0.4)
     rows = [market_state((400, 501, 2_600, *CALM_VALUES[3:])).parameters[VOL]]
     step = [replace(rows[0], value=2_300)]
-    blind = Scales(judged(vol=vol(0.144), vol_rise=0.25), binding(), ProposeSettings()).weigh(rows, step)
-    seeing = Scales(judged(vol=vol(0.144), vol_rise=0.25, vol_tail=quantiles), binding(), ProposeSettings()).weigh(
-        rows, step
-    )
+    blind = scales_of(judged(vol=vol(0.144), vol_rise=0.25)).weigh(rows, step)
+    seeing = scales_of(judged(vol=vol(0.144), vol_rise=0.25, vol_tail=quantiles)).weigh(rows, step)
     assert blind.after.shortfall == 0.0
     assert seeing.after.shortfall > seeing.before.shortfall > 0.0
