@@ -20,6 +20,7 @@ from config.load import DEFAULT_SETTINGS, Secrets
 from keeper.backtest_commands import backtest
 from keeper.bench_commands import bench
 from keeper.evaluate_commands import evaluate
+from keeper.explain_commands import explain
 from keeper.messages import Announced, Applied, DryRun, Failed, NoChange, Rejected
 from keeper.model_commands import model
 from keeper.setup_commands import check, deploy, govern, pause, policy, veto
@@ -55,6 +56,7 @@ app.command()(policy)
 app.command()(govern)
 app.command()(pause)
 app.command()(veto)
+app.command()(explain)
 app.command()(train)
 app.command()(evaluate)
 app.command()(backtest)

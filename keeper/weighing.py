@@ -87,6 +87,13 @@ class Scales:
                 change += self.objective.change(role, *ratios)
         return Weighing(tuple(parameter.id for parameter in parameters), before, after, change)
 
+    def terms(self, index: int, value: int) -> Terms | None:
+        """Return what a parameter costs at a value, None for one without a role or without an objective."""
+        role = self.protocol.parameters[index].role
+        if role is None or self.objective is None:
+            return None
+        return self.objective.terms(role, self.ratio(index, value))
+
     def ratio(self, index: int, value: int) -> float:
         """Return the ratio that a value of a parameter stands for."""
         row = self.protocol.parameters[index]
