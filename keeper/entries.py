@@ -8,6 +8,7 @@ from typing import Any
 
 from chain.steward import StewardEvent
 from keeper.deliberation import Deliberation
+from keeper.learned import StateKept
 from keeper.messages import (
     Announced,
     Applied,
@@ -50,6 +51,7 @@ Message = (
     | Incident
     | Lifecycle
     | Promotion
+    | StateKept
 )
 
 
@@ -77,6 +79,7 @@ class EntryKind(StrEnum):
     INCIDENT = "incident"
     LIFECYCLE = "lifecycle"
     PROMOTION = "promotion"
+    STATE_KEPT = "state_kept"
 
 
 MESSAGES: dict[EntryKind, type[Message]] = {
@@ -101,6 +104,7 @@ MESSAGES: dict[EntryKind, type[Message]] = {
     EntryKind.INCIDENT: Incident,
     EntryKind.LIFECYCLE: Lifecycle,
     EntryKind.PROMOTION: Promotion,
+    EntryKind.STATE_KEPT: StateKept,
 }
 _KINDS = {message: kind for kind, message in MESSAGES.items()}
 
@@ -146,7 +150,7 @@ def index_of(message: Message) -> tuple[str, str]:
             market, key = message.market, message.bar.asset
         case Auction():
             market, key = message.market, message.tx_hash
-        case Baseline() | NoChange() | Incident():
+        case Baseline() | NoChange() | Incident() | StateKept():
             market = message.market
         case QuoteRefused():
             key = message.feed

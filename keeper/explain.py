@@ -74,7 +74,7 @@ async def find_decision(journal: Journal, wanted: str, market: str | None = None
         named = [one for one in await journal.find(key=wanted.lower()) if one.kind is not EntryKind.CHANGE]
         if not named:
             raise Unexplained(f"{wanted}: the journal has no proposal and no assessment of this digest")
-        entry = named[0]
+        entry = named[-1]
     else:
         raise Unexplained(f"{wanted}: must be a row's number, a digest (0x…) or last")
     return await _decision(journal, await _deciding(journal, entry))
@@ -121,21 +121,24 @@ async def _deciding(journal: Journal, entry: Entry) -> Entry:
         if later:
             return min(later, key=lambda one: one.id)
     elif entry.kind in {*ENDINGS, EntryKind.ATTEMPT}:
-        proposals = await journal.find(EntryKind.PROPOSAL, entry.key)
+        proposals = [one for one in await journal.find(EntryKind.PROPOSAL, entry.key) if one.id < entry.id]
         if proposals:
-            return proposals[0]
+            return proposals[-1]
     raise Unexplained(f"row {entry.id} is of kind {entry.kind}: no decision belongs to it")
 
 
 async def _decision(journal: Journal, entry: Entry) -> Decision:
-    inputs = entry.body.get("inputs", "")
-    seen = await journal.find(EntryKind.ASSESSMENT, inputs, entry.market) if inputs else []
-    thought = await journal.find(EntryKind.DELIBERATION, inputs, entry.market) if inputs else []
-    assessment = seen[0].message() if seen else None
-    deliberation = thought[0].message() if thought else None
-    assert assessment is None or isinstance(assessment, Assessment)
-    assert deliberation is None or isinstance(deliberation, Deliberation)
-    return Decision(entry, assessment, seen[0].id if seen else None, deliberation)
+    """Return a decision with what was written on the way to it: two at one block may have had the same inputs."""
+    seen = await _newest(journal, EntryKind.ASSESSMENT, entry.body.get("inputs", ""), entry)
+    thought = None if seen is None else await _newest(journal, EntryKind.DELIBERATION, seen.key, entry)
+    if seen is not None and thought is not None and thought.id < seen.id:
+        thought = None
+    return _parsed(entry, seen, thought)
+
+
+async def _newest(journal: Journal, kind: EntryKind, key: str, before: Entry) -> Entry | None:
+    found = await journal.find(kind, key, before.market) if key else []
+    return next((one for one in reversed(found) if one.id < before.id), None)
 
 
 async def _before(journal: Journal, decision: Decision) -> Decision | None:
@@ -143,18 +146,23 @@ async def _before(journal: Journal, decision: Decision) -> Decision | None:
     earlier = await journal.last(EntryKind.ASSESSMENT, decision.entry.market, before_id=decision.assessed_in or 0)
     if earlier is None:
         return None
-    thought = await journal.find(EntryKind.DELIBERATION, earlier.key, earlier.market)
-    seen, told = earlier.message(), thought[0].message() if thought else None
-    assert isinstance(seen, Assessment)
+    thought = await journal.find(EntryKind.DELIBERATION, earlier.key, earlier.market, after_id=earlier.id, limit=1)
+    return _parsed(earlier, earlier, thought[0] if thought else None)
+
+
+def _parsed(entry: Entry, seen: Entry | None, thought: Entry | None) -> Decision:
+    assessment, told = seen and seen.message(), thought and thought.message()
+    assert assessment is None or isinstance(assessment, Assessment)
     assert told is None or isinstance(told, Deliberation)
-    return Decision(earlier, seen, earlier.id, told)
+    return Decision(entry, assessment, seen.id if seen else None, told)
 
 
 async def _afterwards(journal: Journal, entry: Entry) -> list[dict[str, Any]]:
     """Return what was said of a proposal: the guard's verdicts first, then what became of its transactions."""
     if entry.kind is not EntryKind.PROPOSAL:
         return []
-    said = [one for one in await journal.find(key=entry.key, market=entry.market) if one.kind in ENDINGS]
+    later = await journal.find(key=entry.key, market=entry.market, after_id=entry.id)
+    said = [one for one in later if one.kind in ENDINGS]
     return [
         {
             "row": one.id,

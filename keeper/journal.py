@@ -19,6 +19,7 @@ from keeper.journal_database import (
     TAKE_WRITE_LOCK,
     JournalError,
     JournalRow,
+    StateRow,
     fault_text,
     open_engine,
     prepare,
@@ -170,6 +171,27 @@ class Journal:
                 self._ended.add((message.digest, message.tx_hash))
             case Undone():
                 self._ended.discard((message.digest, message.tx_hash))
+
+    async def put_state(self, market: str, sha256: str, content: bytes, *, keeping: str | None = None) -> None:
+        """Store a market's state beside the journal in the place of all but `keeping`. Raises JournalError."""
+        await self._whole(self._put_state(StateRow(market=market, sha256=sha256, content=content), keeping))
+
+    async def _put_state(self, row: StateRow, keeping: str | None) -> None:
+        async with self._appending, self._writing("save a state") as session:
+            there = await session.exec(select(StateRow).where(col(StateRow.market) == row.market))
+            for old in there.all():
+                if old.sha256 not in {keeping, row.sha256}:
+                    await session.delete(old)
+            await session.merge(row)
+
+    async def state(self, market: str, sha256: str) -> bytes | None:
+        """Return a market's state, None where it is not there. Raises JournalError."""
+        return await self._whole(self._state(market, sha256))
+
+    async def _state(self, market: str, sha256: str) -> bytes | None:
+        async with self._reading("read a state") as session:
+            row = await session.get(StateRow, (market, sha256))
+            return None if row is None else row.content
 
     async def head(self) -> tuple[int, str]:
         """Return the newest row's id and hash; 0 and the genesis hash for an empty journal. Raises JournalError."""

@@ -299,6 +299,7 @@ class Pipeline:
             if bar is not None:
                 vol = self.vols.pop(bar.start, None)
                 await self._say(BarClosed(self.market.name, replace(bar, iv=vol), self._published()))
+        await self.memory.keep(self.journal, self.market.name, self.settings.model)
 
     def _published(self) -> tuple[float, float] | None:
         """Return the margin of the newest forecast, if that is fit to be used."""

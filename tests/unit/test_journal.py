@@ -17,6 +17,7 @@ from keeper import journal_database
 from keeper.deliberation import Considered, Deliberation
 from keeper.journal import MESSAGES, EntryKind, Journal, JournalError, Message, index_of, kind_of
 from keeper.journal_database import GENESIS, redacted, row_hash
+from keeper.learned import StateKept
 from keeper.messages import (
     Announced,
     Applied,
@@ -137,6 +138,7 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.INCIDENT: (Incident("eth", IncidentKind.FOREIGN_CHANGE, "who?", BLOCK, demands_rollback=True), "eth", ""),
     EntryKind.LIFECYCLE: (Lifecycle("started", "", {"tick_seconds": 60}), "", ""),
     EntryKind.PROMOTION: (Promotion("d081fdcfd3449d6c", "", "it covers"), "", ""),
+    EntryKind.STATE_KEPT: (StateKept("eth", "ewma-fhs", 86_400, "builtin:spx", 500, 7, "ab" * 32), "eth", ""),
 }
 
 
