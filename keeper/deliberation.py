@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keeper.messages import digest
 from keeper.objective import Terms
@@ -61,7 +61,7 @@ class Deliberation:
     parameters: tuple[Considered, ...]
     weighed: tuple[Weighing, ...]
     notes: tuple[str, ...]
-    settings: dict[str, Any]
+    settings: dict[str, float | int | None]
 
 
 def deliberation(

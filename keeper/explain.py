@@ -51,7 +51,9 @@ class Decision:
         if self.deliberation is None:
             return None
         known = ProposeSettings.model_fields
-        return ProposeSettings(**{key: value for key, value in self.deliberation.settings.items() if key in known})
+        return ProposeSettings.model_validate(
+            {key: value for key, value in self.deliberation.settings.items() if key in known}
+        )
 
 
 async def find_decision(journal: Journal, wanted: str, market: str | None = None) -> Decision:
