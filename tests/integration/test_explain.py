@@ -102,8 +102,7 @@ async def test_explain__calm_market__gives_each_parameter_its_reason_and_status_
 
 
 async def test_explain__loosening_that_costs_too_much__says_what_it_brings_and_costs(trial, tmp_path):
-    dear = {"propose": "change_cost = 1.0"}
-    async with keeper_of(trial, tmp_path, LOOSE, extra=dear) as keeper:
+    async with keeper_of(trial, tmp_path, LOOSE, change_cost=1.0) as keeper:
         outcome = await decide(keeper, trial)
     assert "is not worth its cost" in outcome.detail
     document = await explained(tmp_path, "last")
