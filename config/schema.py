@@ -112,10 +112,16 @@ class ChainSettings(Section):
 class ModelSettings(Section):
     """Which forecaster runs and what it is warmed up with."""
 
-    model: str = Field("default", description="'default', 'ewma-fhs', or the path of a trained artefact.")
+    model: str = Field(
+        "default",
+        description="'default', a baseline such as 'ewma-fhs', a trained model's file, or a folder: its champion.",
+    )
     bar_seconds: Literal[3600, 86_400] = Field(86_400, description="Length of the bars built from spot quotes.")
     warmup: str = Field("builtin:spx", description="Recording the model is fed before the first quote, or ''.")
     min_bars: Annotated[int, Field(ge=0)] = Field(250, description="Fewer bars than this: no proposals.")
+    save_bars: Annotated[int, Field(gt=0)] = Field(
+        24, description="Bars after which what the model has learned is saved, so that a restart need not replay them."
+    )
 
 
 class ProposeSettings(Section):
@@ -131,6 +137,15 @@ class ProposeSettings(Section):
     )
     dead_band: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Relative distance from the live value below which nothing is proposed."
+    )
+    margin_cost: Ratio = Field(0.1, description="Cost of margin: of each unit tied up, a year.")
+    shortfall_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Weight of each unit of expected loss beyond the margin, a margin period; more of it may ask for "
+        "more margin than the published. Left out: the weight at which the published margin is just right.",
+    )
+    change_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0001, description="Cost of change: of each unit of margin that a change calls or sets free."
     )
     deadline_seconds: Seconds = Field(
         600,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keeper.messages import Assessment
+from keeper.objective import holdings
 from models.forecaster import DAY, TAUS
 
 if TYPE_CHECKING:
     from models.forecaster import Forecast
-    from models.market import Snapshot
+    from models.market import MarketState, Snapshot
 
 LOWER, UPPER = TAUS.index(0.01), TAUS.index(0.99)
 
@@ -22,10 +23,11 @@ def assess(snapshot: Snapshot, forecast: Forecast | None, model_id: str, bars: i
     state, spot, vol = snapshot.state, snapshot.spot, snapshot.vol
     if spot is None or vol is None or forecast is None:
         raise ValueError("an assessment needs spot, vol and forecast")
-    daily = forecast.horizons[DAY].quantiles
+    tail = forecast.horizons[DAY]
+    implied = None if forecast.iv_horizons is None else forecast.iv_horizons[DAY]
     vol_rise = forecast.vol_rise
-    if vol_rise is None and forecast.iv_horizons is not None:
-        vol_rise = forecast.iv_horizons[DAY][UPPER]
+    if vol_rise is None and implied is not None:
+        vol_rise = implied[UPPER]
     return Assessment(
         market=state.market,
         block=state.block,
@@ -40,6 +42,18 @@ def assess(snapshot: Snapshot, forecast: Forecast | None, model_id: str, bars: i
         model_id=model_id,
         bars=bars,
         published=forecast.published,
-        raw=(daily[LOWER], daily[UPPER]),
+        raw=(tail.quantiles[LOWER], tail.quantiles[UPPER]),
         vol_rise=vol_rise,
+        tail=tail,
+        vol_tail=implied,
+        holdings=_holdings(state) if state.accounts else None,
+    )
+
+
+def _holdings(state: MarketState) -> tuple[tuple[float, float], ...] | None:
+    """Return how the open accounts are covered, those whose protocol shows equity and initial margin."""
+    return holdings(
+        (account.equity, account.initial_margin)
+        for account in state.accounts
+        if account.equity is not None and account.initial_margin is not None
     )

@@ -21,6 +21,7 @@ from config.load import DEFAULT_SETTINGS, Secrets
 from keeper.backtest_commands import backtest
 from keeper.bench_commands import bench
 from keeper.evaluate_commands import evaluate
+from keeper.explain_commands import explain
 from keeper.messages import Failed, Rejected
 from keeper.model_commands import model
 from keeper.outcomes import describe, document
@@ -60,6 +61,7 @@ app.command()(policy)
 app.command()(govern)
 app.command()(pause)
 app.command()(veto)
+app.command()(explain)
 app.command()(train)
 app.command()(evaluate)
 app.command()(backtest)

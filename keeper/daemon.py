@@ -303,14 +303,25 @@ async def _pipeline(
     seconds = settings.model.bar_seconds
     forecaster.reset(names.name, seconds)
     memory = Memory(forecaster, deque(maxlen=settings.watch.breach_window))
-    memory.warm_up(await _warm_up_bars(names.name, settings, journal, clock))
+    await _recall(memory, names.name, settings, journal, clock)
     heeded, _ = await journal.head()  # what the journal holds is restored, each confirmation in its turn
     await memory.restore(journal, names.name)
+    await memory.keep(journal, names.name, settings.model)
     builder = BarBuilder(names.name, seconds, memory.bars_end)
     announced = Announcements(journal, names.name)
     return Pipeline(
         market, names, settings, executor, journal, clock, sender, memory, announced, builder, heeded=heeded
     )
+
+
+async def _recall(memory: Memory, market: str, settings: Settings, journal: Journal, clock: Clock) -> None:
+    """Take up what the model had learned, or warm it up anew where that is not to be had, saying why."""
+    refused = await memory.take_up(journal, market, settings.model)
+    if refused is None:
+        return
+    if refused:
+        await journal.append(Lifecycle("learning anew", refused))
+    memory.warm_up(await _warm_up_bars(market, settings, journal, clock))
 
 
 async def _warm_up_bars(asset: str, settings: Settings, journal: Journal, clock: Clock) -> list[Bar]:

@@ -6,20 +6,20 @@ import asyncio
 import json
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from chain.steward import StewardEvent
+from keeper.entries import MESSAGES, Entry, EntryKind, Message, index_of, index_text, kind_of
 from keeper.journal_database import (
     GENESIS,
     TAKE_WRITE_LOCK,
     JournalError,
     JournalRow,
+    StateRow,
     fault_text,
     open_engine,
     prepare,
@@ -27,32 +27,7 @@ from keeper.journal_database import (
     row_hash,
     try_file,
 )
-from keeper.messages import (
-    Announced,
-    Applied,
-    Approved,
-    Assessment,
-    Attempt,
-    BarClosed,
-    Baseline,
-    DryRun,
-    Failed,
-    Incident,
-    Lifecycle,
-    NoChange,
-    Outcome,
-    Proposal,
-    QuoteConfirmed,
-    QuoteRefused,
-    Rejected,
-    Undone,
-    body,
-    canonical,
-    digest,
-    parse,
-)
-from models.champions import Promotion
-from models.market import Auction
+from keeper.messages import Announced, Applied, Attempt, Failed, Undone, body, canonical
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -65,132 +40,8 @@ __all__ = ["MESSAGES", "Entry", "EntryKind", "Journal", "JournalError", "Message
 
 T = TypeVar("T")
 
-Message = (
-    QuoteRefused
-    | BarClosed
-    | StewardEvent
-    | Auction
-    | Baseline
-    | Assessment
-    | Proposal
-    | Approved
-    | Attempt
-    | Outcome
-    | Undone
-    | QuoteConfirmed
-    | Incident
-    | Lifecycle
-    | Promotion
-)
-
-
-class EntryKind(StrEnum):
-    """What a row holds: one kind per message class."""
-
-    QUOTE_REFUSED = "quote_refused"
-    BAR_CLOSED = "bar_closed"
-    CHANGE = "change"
-    AUCTION = "auction"
-    BASELINE = "baseline"
-    ASSESSMENT = "assessment"
-    PROPOSAL = "proposal"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    NO_CHANGE = "no_change"
-    ATTEMPT = "attempt"
-    ANNOUNCED = "announced"
-    APPLIED = "applied"
-    FAILED = "failed"
-    UNDONE = "undone"
-    QUOTE_CONFIRMED = "quote_confirmed"
-    DRY_RUN = "dry_run"
-    INCIDENT = "incident"
-    LIFECYCLE = "lifecycle"
-    PROMOTION = "promotion"
-
-
-MESSAGES: dict[EntryKind, type[Message]] = {
-    EntryKind.QUOTE_REFUSED: QuoteRefused,
-    EntryKind.BAR_CLOSED: BarClosed,
-    EntryKind.CHANGE: StewardEvent,
-    EntryKind.AUCTION: Auction,
-    EntryKind.BASELINE: Baseline,
-    EntryKind.ASSESSMENT: Assessment,
-    EntryKind.PROPOSAL: Proposal,
-    EntryKind.APPROVED: Approved,
-    EntryKind.REJECTED: Rejected,
-    EntryKind.NO_CHANGE: NoChange,
-    EntryKind.ATTEMPT: Attempt,
-    EntryKind.ANNOUNCED: Announced,
-    EntryKind.APPLIED: Applied,
-    EntryKind.FAILED: Failed,
-    EntryKind.UNDONE: Undone,
-    EntryKind.QUOTE_CONFIRMED: QuoteConfirmed,
-    EntryKind.DRY_RUN: DryRun,
-    EntryKind.INCIDENT: Incident,
-    EntryKind.LIFECYCLE: Lifecycle,
-    EntryKind.PROMOTION: Promotion,
-}
-_KINDS = {message: kind for kind, message in MESSAGES.items()}
-
-
 ENDS = (EntryKind.ANNOUNCED, EntryKind.APPLIED, EntryKind.FAILED, EntryKind.UNDONE)
 """What ends an attempt, and what opens it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One journalled message. `recorded_at_ms` is Unix milliseconds, `hash` is 64 hex digits."""
-
-    id: int
-    recorded_at_ms: int
-    kind: EntryKind
-    market: str
-    key: str
-    body: dict[str, Any]
-    hash: str
-
-    def message(self) -> Message:
-        """Return the message as its class. Raises pydantic.ValidationError if the body is not one."""
-        return parse(MESSAGES[self.kind], self.body)
-
-
-def kind_of(message: Message) -> EntryKind:
-    """Return the kind a message is filed under. Raises TypeError for a class that is never journalled."""
-    kind = _KINDS.get(type(message))
-    if kind is None:
-        raise TypeError(f"{type(message).__name__} is not journalled: expected one of {sorted(EntryKind)}")
-    return kind
-
-
-def index_of(message: Message) -> tuple[str, str]:
-    """Return the market and the key (a digest, feed, asset or transaction) that a message is found by."""
-    market = key = ""
-    match message:
-        case Approved():
-            market, key = message.proposal.market, message.proposal.digest
-        case Rejected():
-            market, key = message.market, message.proposal.digest if message.proposal else ""
-        case Proposal() | Attempt() | Announced() | Applied() | Failed() | Undone() | DryRun() | StewardEvent():
-            market, key = message.market, message.digest
-        case Assessment():
-            market, key = message.market, digest(message)
-        case BarClosed():
-            market, key = message.market, message.bar.asset
-        case Auction():
-            market, key = message.market, message.tx_hash
-        case Baseline() | NoChange() | Incident():
-            market = message.market
-        case QuoteRefused():
-            key = message.feed
-        case QuoteConfirmed():
-            market, key = message.market, message.quote.feed
-    return _index_text(market), _index_text(key)
-
-
-def _index_text(text: str) -> str:
-    # A refused feed message may name anything: PostgreSQL stores no NUL and indexes at most 2.7 kB.
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:256]
 
 
 class Journal:
@@ -270,11 +121,13 @@ class Journal:
             session.add(row)
         return self._entry(row)
 
-    async def last(self, kind: EntryKind, market: str | None = None) -> Entry | None:
-        """Return the newest entry of a kind, of one market if given. Raises JournalError."""
+    async def last(self, kind: EntryKind, market: str | None = None, before_id: int | None = None) -> Entry | None:
+        """Return the newest entry of a kind, of one market and before a row if given. Raises JournalError."""
         conditions = [col(JournalRow.kind) == kind.value]
+        if before_id is not None:
+            conditions.append(col(JournalRow.id) < before_id)
         if market is not None:
-            conditions.append(col(JournalRow.market) == _index_text(market))
+            conditions.append(col(JournalRow.market) == index_text(market))
         found = await self._select(conditions, limit=1, newest_first=True)
         return found[0] if found else None
 
@@ -291,9 +144,9 @@ class Journal:
         if kind is not None:
             conditions.append(col(JournalRow.kind) == kind.value)
         if key is not None:
-            conditions.append(col(JournalRow.key) == _index_text(key))
+            conditions.append(col(JournalRow.key) == index_text(key))
         if market is not None:
-            conditions.append(col(JournalRow.market) == _index_text(market))
+            conditions.append(col(JournalRow.market) == index_text(market))
         return await self._select(conditions, limit=limit)
 
     async def unfinished_attempts(self, sender: str | None = None) -> list[Attempt]:
@@ -318,6 +171,27 @@ class Journal:
                 self._ended.add((message.digest, message.tx_hash))
             case Undone():
                 self._ended.discard((message.digest, message.tx_hash))
+
+    async def put_state(self, market: str, sha256: str, content: bytes, *, keeping: str | None = None) -> None:
+        """Store a market's state beside the journal in the place of all but `keeping`. Raises JournalError."""
+        await self._whole(self._put_state(StateRow(market=market, sha256=sha256, content=content), keeping))
+
+    async def _put_state(self, row: StateRow, keeping: str | None) -> None:
+        async with self._appending, self._writing("save a state") as session:
+            there = await session.exec(select(StateRow).where(col(StateRow.market) == row.market))
+            for old in there.all():
+                if old.sha256 not in {keeping, row.sha256}:
+                    await session.delete(old)
+            await session.merge(row)
+
+    async def state(self, market: str, sha256: str) -> bytes | None:
+        """Return a market's state, None where it is not there. Raises JournalError."""
+        return await self._whole(self._state(market, sha256))
+
+    async def _state(self, market: str, sha256: str) -> bytes | None:
+        async with self._reading("read a state") as session:
+            row = await session.get(StateRow, (market, sha256))
+            return None if row is None else row.content
 
     async def head(self) -> tuple[int, str]:
         """Return the newest row's id and hash; 0 and the genesis hash for an empty journal. Raises JournalError."""

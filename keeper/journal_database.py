@@ -60,6 +60,19 @@ class JournalMeta(SQLModel, table=True):
     version: int = Field(primary_key=True)
 
 
+class StateRow(SQLModel, table=True):
+    """What a market's model had learned: `sha256` is the hex digest of `content`, which the journal repeats.
+
+    Beside the journal, as only the newest one is of use: a state that is lost or refused is learned anew.
+    """
+
+    __tablename__ = "model_state"
+
+    market: str = Field(sa_column=Column(Text, primary_key=True))
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 # An insert must take the next id, or SQLite's INSERT OR REPLACE would delete a row without a DELETE trigger.
 _TRIGGERS = {
     "sqlite": (
@@ -205,6 +218,7 @@ async def prepare(session: AsyncSession, where: str) -> None:
     `session` holds the write lock.
     """
     connection = await session.connection()
+    states: Any = StateRow
     tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     if JournalMeta.__tablename__ in tables:
         version = (await session.exec(select(JournalMeta.version))).one()
@@ -213,8 +227,10 @@ async def prepare(session: AsyncSession, where: str) -> None:
                 f"journal {where}: schema version {version} is newer than {SCHEMA_VERSION}, the newest this keeper"
                 " reads: upgrade the keeper"
             )
+        if StateRow.__tablename__ not in tables:  # a journal that is older than saved states
+            await connection.run_sync(states.__table__.create)
         return
-    models: list[Any] = [JournalRow, JournalMeta]
+    models: list[Any] = [JournalRow, JournalMeta, StateRow]
     for model in models:
         await connection.run_sync(model.__table__.create)
     for statement in _TRIGGERS[connection.dialect.name]:

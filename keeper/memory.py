@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chain.steward import StewardEvent
 from keeper.journal import EntryKind
+from keeper.learned import Learned, StateKept, pack, unpack
 from keeper.messages import (
     Applied,
     Approved,
@@ -23,11 +24,13 @@ from keeper.messages import (
 )
 from keeper.watch import Promise, Realised
 from models.market import Auction
+from models.snapshot import Restorable, StateError
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterable
 
+    from config.schema import ModelSettings
     from keeper.journal import Journal, Message
     from keeper.messages import Incident
     from models.forecaster import Forecast, Forecaster
@@ -52,7 +55,8 @@ class Memory:
     `used` holds by feed the quotes of the last decision that was not refused, `once_applied` every version a rollback
     may restore, `applied` our changes by transaction hash, as far as they stand. The journal knows the market from
     `first_block` on, its logs up to `seen_block`. `doubts` counts the ticks in a row at which the feed stood apart
-    from the oracle.
+    from the oracle. The forecaster's state was last saved, or taken up, after `kept_bars` bars, and needs to learn none
+    that ended by `learned_until`.
     """
 
     forecaster: Forecaster
@@ -69,6 +73,8 @@ class Memory:
     seen_block: int = 0
     bars: int = 0
     bars_end: int = 0
+    kept_bars: int = 0
+    learned_until: int = 0
     _assessed: dict[str, tuple[Quote, Quote]] = field(default_factory=dict)
     _close: float | None = None  # of the last live bar: warm-up bars may lie years before it
     _proposals: dict[str, Proposal] = field(default_factory=dict)
@@ -126,8 +132,42 @@ class Memory:
         self._lasting = set(found)
         return new
 
+    async def keep(self, journal: Journal, market: str, settings: ModelSettings) -> None:
+        """Save what the forecaster has learned, once that is `save_bars` bars more than were saved.
+
+        Nothing is saved of a forecaster whose streams cannot be, nor before the first forecast.
+        """
+        due = self.bars - self.kept_bars >= settings.save_bars or not self.kept_bars
+        if not due or self.forecast is None or not isinstance(self.forecaster, Restorable):
+            return
+        learned = Learned(self.forecast, self.bars, self.bars_end)
+        kept, content = pack(self.forecaster, market, learned, settings.bar_seconds, settings.warmup)
+        before = await journal.last(EntryKind.STATE_KEPT, market)
+        await journal.put_state(market, kept.sha256, content, keeping=before.body["sha256"] if before else None)
+        await journal.append(kept)
+        self.kept_bars = self.bars
+
+    async def take_up(self, journal: Journal, market: str, settings: ModelSettings) -> str | None:
+        """Put the forecaster where it was when its state was last saved; call before `restore`, in place of `warm_up`.
+
+        Returns why that is refused, "" where nothing was ever saved, None where it is done.
+        """
+        entry = await journal.last(EntryKind.STATE_KEPT, market)
+        if entry is None:
+            return ""
+        kept = entry.message()
+        assert isinstance(kept, StateKept)
+        content = await journal.state(market, kept.sha256)
+        try:
+            learned = unpack(self.forecaster, kept, content, settings.bar_seconds, settings.warmup)
+        except StateError as error:
+            return str(error)
+        self.forecast, self.bars, self.bars_end = learned.forecast, learned.bars, learned.bars_end
+        self.kept_bars, self.learned_until = self.bars, self.bars_end
+        return None
+
     async def restore(self, journal: Journal, market: str) -> None:
-        """Fold in what the journal holds about a market. Call once, after `warm_up`."""
+        """Fold in what the journal holds about a market. Call once, after `warm_up` or `take_up`."""
         entries = [entry for kind in RESTORED for entry in await journal.find(kind=kind, market=market)]
         for entry in sorted(entries, key=lambda entry: entry.id):
             self.note(entry.message())
@@ -180,6 +220,8 @@ class Memory:
         self.seen_block = max(self.seen_block, block)
 
     def _learn(self, bar: Bar) -> None:
+        if bar.end <= self.learned_until:
+            return
         self.forecast = self.forecaster.update(bar)
         self.bars += 1
         self.bars_end = bar.end

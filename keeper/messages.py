@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from models.forecaster import Tail
 from models.market import Bar, BlockStamp, Quote
 
 T = TypeVar("T")
+
+ADDED = {"added": True}
+"""Of a field that older journals do not have: left out of the document where it is None, so that their hashes hold."""
 
 
 class Reason(StrEnum):
@@ -365,7 +369,10 @@ class Assessment:
     """What one tick saw and what the model made of it: the inputs that a proposal's digest commits to.
 
     `published` is the model's limited daily pair (lower 1 %, upper 99 %) of the log-return, `raw` the same
-    unlimited, `vol_rise` the 99 % daily log-change of implied volatility (None without a vol model).
+    unlimited, `vol_rise` the 99 % daily log-change of implied volatility (None without a vol model). `tail` is the
+    whole of the unlimited daily forecast, `vol_tail` that of implied volatility's log-change, at
+    `models.forecaster.TAUS`.
+    `holdings` says how the open accounts are covered, as in `keeper.objective.holdings`; None where none can be read.
     """
 
     market: str
@@ -383,6 +390,9 @@ class Assessment:
     published: tuple[float, float]
     raw: tuple[float, float]
     vol_rise: float | None
+    tail: Tail | None = field(default=None, metadata=ADDED)
+    vol_tail: tuple[float, ...] | None = field(default=None, metadata=ADDED)
+    holdings: tuple[tuple[float, float], ...] | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,6 +429,9 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 def body(message: Any) -> dict[str, Any]:
     """Return a message as the JSON document the journal keeps."""
     document: dict[str, Any] = _adapter(type(message)).dump_python(message, mode="json")
+    for one in fields(message):
+        if "added" in one.metadata and document[one.name] is None:
+            del document[one.name]
     return document
 
 

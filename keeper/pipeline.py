@@ -11,6 +11,7 @@ from chain.events import history
 from chain.rpc import head
 from keeper import announcements, guard, limits
 from keeper.assess import assess
+from keeper.deliberation import deliberation
 from keeper.journal import EntryKind
 from keeper.messages import (
     Announced,
@@ -27,7 +28,7 @@ from keeper.messages import (
     digest,
 )
 from keeper.preflight import due_preflight, preflight_of
-from keeper.propose import propose, rollback
+from keeper.propose import carry, plan, rollback
 from keeper.watch import inspect, inspect_history, inspect_liquidations
 from models.market import QuoteKind, Snapshot
 
@@ -193,7 +194,10 @@ class Pipeline:
         if isinstance(assessment, Rejected):
             return assessment
         held = announcements.held_off(announced, state, holdoff, self._now())
-        proposal = propose(assessment, state, self.market.protocol.binding, rules.propose, self._now(), held)
+        binding = self.market.protocol.binding
+        found = plan(assessment, state, binding, rules.propose, self._now(), held)
+        await self._say(deliberation(found, assessment, state, binding, rules.propose))
+        proposal = carry(found, assessment, state, binding, rules.propose, self._now())
         if isinstance(proposal, NoChange):
             return await self._say(proposal)
         return await self._carry_out(proposal, state)
@@ -295,6 +299,7 @@ class Pipeline:
             if bar is not None:
                 vol = self.vols.pop(bar.start, None)
                 await self._say(BarClosed(self.market.name, replace(bar, iv=vol), self._published()))
+        await self.memory.keep(self.journal, self.market.name, self.settings.model)
 
     def _published(self) -> tuple[float, float] | None:
         """Return the margin of the newest forecast, if that is fit to be used."""

@@ -21,14 +21,17 @@ from keeper.limits import (
     values_after,
 )
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
+from keeper.targets import outside_dead_band, parameter_targets, plain
+from keeper.weighing import Scales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from config.protocol import Protocol, Role
+    from config.protocol import Protocol
     from config.schema import ProposeSettings
     from keeper.announcements import HeldOff
     from keeper.messages import Assessment
+    from keeper.weighing import Weighing
     from models.market import MarketState, ParameterState
 
 
@@ -41,6 +44,7 @@ class Stay(StrEnum):
     DRIFT_EXHAUSTED = "DRIFT_EXHAUSTED"
     STEP_TOO_SMALL = "STEP_TOO_SMALL"
     HELD_OFF = "HELD_OFF"
+    NOT_WORTH_ITS_COST = "NOT_WORTH_ITS_COST"
     INVARIANT_BROKEN = "INVARIANT_BROKEN"
 
 
@@ -49,35 +53,15 @@ class Plan:
     """The changes that may be proposed now, ascending, and why every other parameter stays, by id.
 
     `targets` are in on-chain units by id, of the parameters that have a role; `notes` say for an operator what is held
-    back.
+    back. `weighed` are the changes that were judged by the objective: those that no cover of the published margin asks
+    for.
     """
 
     changes: tuple[Change, ...]
     targets: Mapping[int, int]
     stays: Mapping[int, Stay]
     notes: tuple[str, ...]
-
-
-def target_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Role, float]:
-    """Return the value each role should have, as plain ratios (1.0 is 100 %).
-
-    Shocks cover the published daily tail over the margin period of risk (square root of time). The liquidation
-    threshold is the share of that margin which a liquidation of `liquidation_days` uses up at the unlimited forecast,
-    so that it answers at once while the published margin still catches up, and at the published one when that is the
-    larger, so that it does not follow every calm day down; it saturates at the whole margin.
-    """
-    lower, upper = assessment.published
-    period = math.sqrt(settings.margin_period_days)
-    down, up = -math.expm1(lower * period), math.expm1(upper * period)
-    at_once = max(-assessment.raw[0], assessment.raw[1], -lower, upper) * math.sqrt(settings.liquidation_days)
-    threshold = -math.expm1(-at_once / (max(-lower, upper) * period))
-    return {
-        "spot_shock_up": up,
-        "spot_shock_down": down,
-        "shocked_vol": settings.vol_multiple * assessment.vol.value * math.exp(assessment.vol_rise or 0.0),
-        "liquidation_threshold": threshold,
-        "maintenance_factor": threshold + settings.maintenance_gap * (1.0 - threshold),
-    }
+    weighed: tuple[Weighing, ...] = ()
 
 
 def propose(
@@ -91,7 +75,8 @@ def propose(
     """Return the change that brings the parameters as close to their targets as one step may, or why there is none.
 
     Coupled parameters move whole: all of a group by the same share of its way, the largest that every step limit and
-    drift budget of it admits. A group whose step would break an invariant, or tighten what is `held` off, stays.
+    drift budget of it admits. A group whose step would break an invariant, or tighten what is `held` off, stays;
+    so does one whose step costs more than it brings, unless a value of it is below what covers the published margin.
     Targets are never clamped: one outside its corridor stands in the proposal, for the guard to refuse.
     """
     return carry(plan(assessment, state, protocol, settings, now, held), assessment, state, protocol, settings, now)
@@ -132,18 +117,24 @@ def plan(
 ) -> Plan:
     """Return what `propose` proposes, and one reason for each parameter that stays."""
     targets = parameter_targets(assessment, protocol, settings)
-    origins = [_plain(parameter.origin) for parameter in protocol.parameters]
+    scales = Scales(assessment, protocol, settings, targets)
+    origins = [plain(parameter.origin) for parameter in protocol.parameters]
     names = [parameter.name for parameter in protocol.parameters]
     steps: list[list[Change]] = []
     notes: list[str] = []
+    weighed: list[Weighing] = []
     stays = {row.id: Stay.WITHIN_DEAD_BAND if row.id in targets else Stay.NOT_TUNED for row in state.parameters}
     for group in _groups(state):
-        wanted = {index: targets.get(index, state.values[index]) for index in group}
         parameters = [state.parameters[index] for index in group]
-        if not any(_outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
+        wanted = {p.id: targets.get(p.id, p.value) for p in parameters}
+        if not any(outside_dead_band(p, wanted[p.id], settings.dead_band, origins) for p in parameters):
             continue
         step = _step(parameters, wanted, now)
         obstacle = _obstacle(parameters, step, wanted, now, names) or _forbidden(step, state, held)
+        if obstacle is None and not scales.required(parameters, origins):
+            weighing = scales.weigh(parameters, step)
+            weighed += [] if weighing is None else [weighing]
+            obstacle = None if weighing is None or weighing.gain > 0.0 else (Stay.NOT_WORTH_ITS_COST, weighing.sentence)
         if obstacle is None:
             steps.append(step)
             continue
@@ -153,9 +144,9 @@ def plan(
     for change in chain.from_iterable(step for step in steps if step not in kept):
         stays[change.id] = Stay.INVARIANT_BROKEN
     changes = tuple(sorted(chain.from_iterable(kept), key=lambda change: change.id))
-    moved = {change.id for change in changes if change.value != state.values[change.id]}
+    moved = {change.id for change in changes if change.value != state.parameters[change.id].value}
     staying = {index: why for index, why in stays.items() if index not in moved}
-    return Plan(changes, targets, staying, tuple(notes))
+    return Plan(changes, targets, staying, tuple(notes), tuple(weighed))
 
 
 def rollback(state: MarketState, because: str, inputs: str, now: int, deadline_seconds: int) -> Proposal:
@@ -179,26 +170,6 @@ def rollback(state: MarketState, because: str, inputs: str, now: int, deadline_s
     )
 
 
-def parameter_targets(assessment: Assessment, protocol: Protocol, settings: ProposeSettings) -> dict[int, int]:
-    """Return targets in on-chain units by parameter id, rounded to the tighter side.
-
-    A role's ratio is added to the parameter's offset, or taken from it where lower is tighter.
-    """
-    ratios = target_ratios(assessment, settings)
-    targets = {}
-    for index, parameter in enumerate(protocol.parameters):
-        if parameter.role is not None:
-            distance, origin = ratios[parameter.role] * parameter.scale, parameter.origin
-            if origin.denominator == 1:  # then rounding the sum is rounding the distance, and floats do that exactly
-                whole = math.ceil(distance)
-                targets[index] = origin.numerator + (whole if parameter.tightening == "up" else -whole)
-            elif parameter.tightening == "up":
-                targets[index] = math.ceil(origin + Fraction(distance))
-            else:
-                targets[index] = math.floor(origin - Fraction(distance))
-    return targets
-
-
 def _groups(state: MarketState) -> tuple[tuple[int, ...], ...]:
     """Return the sets of parameters that must be named together, those without a coupling alone, by lowest id."""
     return _joined(tuple((row.id, row.coupled) for row in state.parameters))
@@ -215,18 +186,6 @@ def _joined(rows: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
             linked |= group
         groups.append(linked)
     return tuple(sorted(tuple(sorted(group)) for group in groups))
-
-
-def _plain(origin: Fraction) -> Fraction | int:
-    """Return a whole number as such: it reckons faster."""
-    return origin.numerator if origin.denominator == 1 else origin
-
-
-def _outside_dead_band(
-    parameter: ParameterState, target: int, dead_band: float, origins: Sequence[Fraction | int]
-) -> bool:
-    """Say whether a target is worth a change. The band is relative to what the model decides: value without offset."""
-    return abs(target - parameter.value) > dead_band * float(abs(parameter.value - origins[parameter.id]))
 
 
 def _step(parameters: Sequence[ParameterState], wanted: Mapping[int, int], now: int) -> list[Change]:

@@ -13,7 +13,7 @@ from keeper.clock import WallClock
 from keeper.journal import EntryKind, Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from config.deployment import Deployment
     from config.protocol import Protocol
@@ -40,7 +40,10 @@ async def gather(settings: Settings, deployment: Deployment, protocols: Mapping[
             markets = []
             for names in settings.markets:
                 state = await bind(names.name, deployment, protocols[names.name], rpc).state(block)
-                markets.append(_market(state, protocols[names.name]) | {"last": await _last(journal, names.name)})
+                reasons = await _reasons(journal, names.name)
+                markets.append(
+                    _market(state, protocols[names.name], reasons) | {"last": await _last(journal, names.name)}
+                )
         rows, newest = await journal.head()
     finally:
         await journal.close()
@@ -67,15 +70,40 @@ def render(status: dict[str, Any]) -> Iterator[Table | str]:
             step = f"+{row['max_step_up']}/-{row['max_step_down']}"
             hours, minutes = divmod(row["ready_in"] // 60, 60)
             ready = f"{hours}h{minutes:02}" if row["ready_in"] else "now"
-            cells = (row["unit"], row["value"], row["effective"], row["last_good"], corridor, step, ready)
+            cells = (
+                row["unit"],
+                row["value"],
+                row["effective"],
+                row["last_good"],
+                corridor,
+                step,
+                ready,
+                row["reason"] or "",
+            )
             table.add_row(row["name"], *(str(cell) for cell in cells))
         yield table
         yield f"{market['accounts']} accounts, {market['liquidatable']} liquidatable"
+        yield from _why(market["parameters"])
         last = market["last"]
         yield f"last decision: {last['kind']}, {last['detail']}" if last else "no decision yet"
 
 
-def _market(state: MarketState, binding: Protocol) -> dict[str, Any]:
+def _why(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield why parameters were moved or left by the newest decision that reckoned targets, a line a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row["reason"] is not None:
+            by_reason.setdefault(row["reason"], []).append(row["name"])
+    yield from (f"{reason}: {', '.join(names)}" for reason, names in by_reason.items())
+
+
+async def _reasons(journal: Journal, market: str) -> dict[str, str]:
+    """Return by parameter why the newest decision that reckoned targets moved it, or left it; empty without one."""
+    newest = await journal.last(EntryKind.DELIBERATION, market)
+    return {} if newest is None else {row["name"]: row["code"] for row in newest.body["parameters"]}
+
+
+def _market(state: MarketState, binding: Protocol, reasons: Mapping[str, str]) -> dict[str, Any]:
     now = state.block.timestamp
     rows = zip(binding.parameters, state.parameters, state.last_good, strict=True)
     return {
@@ -98,6 +126,7 @@ def _market(state: MarketState, binding: Protocol) -> dict[str, Any]:
                 "max_step_down": parameter.max_step_down,
                 "ready_in": max(0, parameter.changed_at + parameter.cooldown - now) if parameter.changed_at else 0,
                 "last_good": good,
+                "reason": reasons.get(binding_parameter.name),
             }
             for binding_parameter, parameter, good in rows
         ],

@@ -131,6 +131,12 @@ class Book:
         hit = (self._cash < need.liquidation[1]) & (self._cash >= need.liquidation[0])
         return tuple(f"account {index}" for index in np.flatnonzero(hit))
 
+    def covers(self, now: int, price: float, live: Array) -> list[tuple[float, float]]:
+        """Return each account's collateral and initial margin where the parameters `live` are in effect."""
+        row = live[None]
+        need = self._requirement(np.array([now]), np.array([price]), row, row)
+        return list(zip(self._cash.tolist(), need.initial[0].tolist(), strict=True))
+
     def _first_event(self, need: Requirement) -> int:
         """Return the first row at which an auction begins or runs; the number of rows without one."""
         if self._auction.any():

@@ -13,6 +13,7 @@ from keeper.assess import assess
 from keeper.backtest.rules import ratios
 from keeper.backtest.track import BLOCK_SECONDS, Done, Move
 from keeper.messages import Announced, Approved, Preflight, Proposal, ProposalKind, Reason, Rejected
+from keeper.objective import holdings
 from keeper.propose import Stay, carry, plan, rollback
 from keeper.watch import inspect
 from models.forecaster import DAY
@@ -177,8 +178,12 @@ class Decider:
         state, protocol, settings = snapshot.state, self._rules.protocol, self._rules.settings.propose
         held = announcements.held_off(self._given_up, state, 0, sight.now)
         assessment = assess(snapshot, sight.forecast, sight.model_id, sight.bars)
-        # These two are `propose`: where the plan moves nothing, the digests of its message make no difference.
+        # These are `propose`: where the plan moves nothing, the digests of its message make no difference, and where it
+        # weighs nothing, the book makes none.
         found = plan(assessment, state, protocol, settings, sight.now, held)
+        if found.weighed:
+            assessment = replace(assessment, holdings=self._holdings(state))
+            found = plan(assessment, state, protocol, settings, sight.now, held)
         targets = tuple(map(found.targets.get, range(len(self._names))))
         if not found.changes:
             self._use(snapshot)
@@ -257,6 +262,11 @@ class Decider:
         )
         done = Done.APPLIED if proposal.kind is ProposalKind.TUNE else Done.ROLLED_BACK
         return self._of(proposal, done, stays, targets, proposal.because)
+
+    def _holdings(self, state: MarketState) -> tuple[tuple[float, float], ...] | None:
+        self.bring_book()
+        now = state.block.timestamp
+        return holdings(self._book.covers(now, state.oracle_price, ratios(self._rules, self._steward.effective(now))))
 
     def _preflight(self, proposal: Proposal, state: MarketState) -> Preflight:
         """Return what the change does to the book at today's price: at once, and when its ramp has ended."""

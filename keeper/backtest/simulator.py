@@ -15,7 +15,7 @@ from keeper.backtest.stages import Stages
 from keeper.backtest.steward import SimulatedSteward
 from keeper.backtest.track import BLOCK_SECONDS, Decision, Published, Track
 from keeper.guard import forecast_fault
-from keeper.propose import parameter_targets
+from keeper.targets import parameter_targets
 from keeper.watch import Realised
 from models.forecaster import DAY
 from models.market import Bar, BlockStamp, MarketState, Quote, QuoteKind, Snapshot

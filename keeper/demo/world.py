@@ -22,8 +22,8 @@ from chain.rpc import Rpc, head
 from config.load import DEFAULT_SETTINGS, Secrets, load_policies, load_protocol, load_settings
 from keeper.assess import assess
 from keeper.broker import local_broker
-from keeper.propose import parameter_targets
 from keeper.publish import publisher, readings_of
+from keeper.targets import parameter_targets
 from keeper.trial import deploy_on, write_deployment
 from models.forecaster import DAY
 from models.market import BlockStamp, MarketState, Quote, QuoteKind, Snapshot

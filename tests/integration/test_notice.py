@@ -51,6 +51,7 @@ async def test_tick__tightening_that_needs_notice__is_announced_and_changes_noth
         attempt = (await keeper.journal.last(EntryKind.ATTEMPT)).message()
     assert kinds == [
         EntryKind.ASSESSMENT,
+        EntryKind.DELIBERATION,
         EntryKind.PROPOSAL,
         EntryKind.APPROVED,
         EntryKind.ATTEMPT,

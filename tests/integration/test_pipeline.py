@@ -70,7 +70,13 @@ async def test_tick__calm_market__is_no_change_and_sends_nothing(trial, tmp_path
         kinds = [row.kind for row in await keeper.journal.find()]
     assert isinstance(outcome, NoChange)
     assert untouched(trial)
-    assert kinds == [EntryKind.LIFECYCLE, EntryKind.BASELINE, EntryKind.ASSESSMENT, EntryKind.NO_CHANGE]
+    assert kinds == [
+        EntryKind.LIFECYCLE,
+        EntryKind.BASELINE,
+        EntryKind.ASSESSMENT,
+        EntryKind.DELIBERATION,
+        EntryKind.NO_CHANGE,
+    ]
 
 
 async def test_tick__tighter_forecast_and_higher_vol__applies_every_group_whole(trial, tmp_path):
@@ -81,8 +87,9 @@ async def test_tick__tighter_forecast_and_higher_vol__applies_every_group_whole(
     assert isinstance(outcome, Applied)
     assert outcome.values == trial.parameters()
     assert all(after > old for after, old in zip(outcome.values[:5], before[:5], strict=True))
-    assert kinds[:5] == [
+    assert kinds[:6] == [
         EntryKind.ASSESSMENT,
+        EntryKind.DELIBERATION,
         EntryKind.PROPOSAL,
         EntryKind.APPROVED,
         EntryKind.ATTEMPT,

@@ -21,7 +21,8 @@ from keeper.guard import LARGEST_MOVE, review, review_forecast
 from keeper.journal import MESSAGES
 from keeper.limits import FULL, drift_left, drift_returns_at, verdict
 from keeper.messages import Change, NoChange, Preflight, Proposal, Reason, body, canonical, digest, parse
-from keeper.propose import parameter_targets, propose, rollback
+from keeper.propose import propose, rollback
+from keeper.targets import parameter_targets
 from models.forecaster import DAY, Tail
 from models.market import Snapshot
 

@@ -12,6 +12,7 @@ from typing import get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keeper.deliberation import Considered, Deliberation
 from keeper.journal import Journal, Message, index_of
 from keeper.journal_database import GENESIS, row_hash
 from keeper.messages import (
@@ -26,7 +27,10 @@ from keeper.messages import (
     canonical,
     parse,
 )
+from keeper.objective import Terms
 from keeper.verify import verify_chain_of_hashes
+from keeper.weighing import Weighing
+from models.forecaster import Tail
 from models.market import Bar, Quote
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -36,13 +40,32 @@ QUOTES = st.builds(Quote, value=FINITE)
 BARS = st.builds(
     Bar, open=FINITE, high=FINITE, low=FINITE, close=FINITE, volume=st.none() | FINITE, iv=st.none() | FINITE
 )
+TAILS = st.builds(Tail, quantiles=st.lists(FINITE, min_size=6, max_size=6).map(tuple), es_lower=FINITE, es_upper=FINITE)
+TERMS = st.builds(Terms, FINITE, FINITE)
 WITH_FLOATS = {
     Quote: QUOTES,
     Bar: BARS,
     BarClosed: st.builds(BarClosed, bar=BARS, published=st.none() | PAIR),
     QuoteConfirmed: st.builds(QuoteConfirmed, quote=QUOTES),
     Assessment: st.builds(
-        Assessment, spot=QUOTES, vol=QUOTES, oracle_price=FINITE, published=PAIR, raw=PAIR, vol_rise=st.none() | FINITE
+        Assessment,
+        spot=QUOTES,
+        vol=QUOTES,
+        oracle_price=FINITE,
+        published=PAIR,
+        raw=PAIR,
+        vol_rise=st.none() | FINITE,
+        tail=st.none() | TAILS,
+        vol_tail=st.none() | st.lists(FINITE).map(tuple),
+        holdings=st.none() | st.lists(PAIR).map(tuple),
+    ),
+    Deliberation: st.builds(
+        Deliberation,
+        parameters=st.lists(st.builds(Considered, before=st.none() | TERMS, after=st.none() | TERMS), max_size=3).map(
+            tuple
+        ),
+        weighed=st.lists(st.builds(Weighing, before=TERMS, after=TERMS, change=FINITE), max_size=2).map(tuple),
+        settings=st.dictionaries(st.text(), st.none() | st.integers() | FINITE, max_size=3),
     ),
     Lifecycle: st.builds(Lifecycle, settings=st.dictionaries(st.text(), JSON)),
 }

@@ -14,8 +14,10 @@ import pytest
 
 from chain.steward import StewardEvent
 from keeper import journal_database
+from keeper.deliberation import Considered, Deliberation
 from keeper.journal import MESSAGES, EntryKind, Journal, JournalError, Message, index_of, kind_of
 from keeper.journal_database import GENESIS, redacted, row_hash
+from keeper.learned import StateKept
 from keeper.messages import (
     Announced,
     Applied,
@@ -42,6 +44,8 @@ from keeper.messages import (
     Undone,
     digest,
 )
+from keeper.objective import Terms
+from keeper.weighing import Weighing
 from models.champions import Promotion
 from models.market import Auction, Bar, BlockStamp, Quote, QuoteKind
 
@@ -84,6 +88,21 @@ ASSESSMENT = Assessment(
     raw=(-0.05, 0.03),
     vol_rise=None,
 )
+TERMS = Terms(0.001, 0.0002)
+DELIBERATION = Deliberation(
+    market="eth",
+    block=BLOCK,
+    inputs=digest(ASSESSMENT),
+    parameters=(
+        Considered(
+            0, "vol", "bps", "shocked_vol", 10**27, "up", "1/3", 1_500, 2_400, 2_400, 2_000, "PROPOSED", TERMS, TERMS
+        ),
+        Considered(1, "penalty", "bps", None, 1, "down", "0", 5, None, None, 5, "NOT_TUNED", None, None),
+    ),
+    weighed=(Weighing((0,), TERMS, TERMS, 0.0001),),
+    notes=("cooling down",),
+    settings={"dead_band": 0.1},
+)
 PREFLIGHT = Preflight(BLOCK, "0x" + "03" * 32, "0x" + "04" * 32, 90_000, (2_000, 11_000), ())
 ATTEMPT = Attempt(
     "eth", PROPOSAL.digest, ProposalKind.TUNE, 31_337, "0xSender", "0xTo", 4, "0xfeed", "0x02f8", 1_700_000_600
@@ -104,6 +123,7 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.AUCTION: (Auction("eth", "0xAccount", 7, "0xfeed"), "eth", "0xfeed"),
     EntryKind.BASELINE: (Baseline("eth", BLOCK, 2, (1_500, 11_000), (1_500, 11_000)), "eth", ""),
     EntryKind.ASSESSMENT: (ASSESSMENT, "eth", digest(ASSESSMENT)),
+    EntryKind.DELIBERATION: (DELIBERATION, "eth", digest(ASSESSMENT)),
     EntryKind.PROPOSAL: (PROPOSAL, "eth", PROPOSAL.digest),
     EntryKind.APPROVED: (Approved(PROPOSAL, PREFLIGHT), "eth", PROPOSAL.digest),
     EntryKind.REJECTED: (Rejected("eth", Reason.PAUSED, "by guardian", BLOCK, PROPOSAL), "eth", PROPOSAL.digest),
@@ -118,6 +138,7 @@ EXAMPLES: dict[EntryKind, tuple[Message, str, str]] = {
     EntryKind.INCIDENT: (Incident("eth", IncidentKind.FOREIGN_CHANGE, "who?", BLOCK, demands_rollback=True), "eth", ""),
     EntryKind.LIFECYCLE: (Lifecycle("started", "", {"tick_seconds": 60}), "", ""),
     EntryKind.PROMOTION: (Promotion("d081fdcfd3449d6c", "", "it covers"), "", ""),
+    EntryKind.STATE_KEPT: (StateKept("eth", "ewma-fhs", 86_400, "builtin:spx", 500, 7, "ab" * 32), "eth", ""),
 }
 
 
@@ -479,3 +500,18 @@ async def test_find__row_of_an_unknown_kind__names_the_row(journal: Journal, url
     sql(url, "UPDATE journal SET kind = 'omen'")
     with pytest.raises(JournalError, match=r"keeper\.db: row 1 is damaged: 'omen' is not a valid EntryKind"):
         await journal.find()
+
+
+async def test_append__assessment_without_what_was_added_later__has_the_body_and_digest_it_always_had(journal):
+    entry = await journal.append(ASSESSMENT)
+    assert not {"tail", "vol_tail", "holdings"} & entry.body.keys()
+    assert entry.message() == ASSESSMENT
+    whole = replace(ASSESSMENT, holdings=((1.0, 0.5), (1.5, 0.5)))
+    assert (await journal.append(whole)).message() == whole
+    assert digest(whole) != digest(ASSESSMENT)
+
+
+async def test_last__before_a_row__is_the_newest_older_one(journal):
+    rows = [await journal.append(replace(ASSESSMENT, bars=bars)) for bars in (1, 2, 3)]
+    assert await journal.last(EntryKind.ASSESSMENT, "eth", before_id=rows[2].id) == rows[1]
+    assert await journal.last(EntryKind.ASSESSMENT, "eth", before_id=rows[0].id) is None

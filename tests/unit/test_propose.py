@@ -23,7 +23,8 @@ from config.protocol import Protocol
 from config.schema import ProposeSettings
 from keeper.limits import FULL
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
-from keeper.propose import parameter_targets, propose, rollback, target_ratios
+from keeper.propose import propose, rollback
+from keeper.targets import parameter_targets, target_ratios
 from models.market import Invariant, MarketState
 
 SETTINGS = ProposeSettings()

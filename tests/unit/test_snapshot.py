@@ -7,7 +7,7 @@ from walks import bars_from, restless_returns
 
 from models.ensemble import EnsembleForecaster
 from models.registry import load_forecaster
-from models.snapshot import StateError, restore_state, save_state
+from models.snapshot import StateError, _digest, put_back, restore_state, save_state, state_of
 
 
 def forecaster(name):
@@ -74,3 +74,43 @@ def test_restore__what_is_no_state__is_refused(tmp_path, text, rule):
 def test_restore__missing_file__is_refused(tmp_path):
     with pytest.raises(StateError, match=r"gone\.json: cannot be read"):
         restore_state(load_forecaster("ewma-fhs"), tmp_path / "gone.json")
+
+
+def test_restore__by_other_code_of_the_models__is_refused(tmp_path, monkeypatch):
+    path, model = saved(tmp_path), load_forecaster("ewma-fhs")
+    monkeypatch.setattr("models.snapshot.code_digest", lambda: "0" * 64)
+    with pytest.raises(StateError, match="saved by other code"):
+        restore_state(model, path)
+    assert not model.streams
+
+
+def test_restore__older_schema__is_refused(tmp_path):
+    path = saved(tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"schema": 1}))
+    with pytest.raises(StateError, match="schema 1: this version reads 2"):
+        restore_state(load_forecaster("ewma-fhs"), path)
+
+
+def test_put_back__parts_that_are_not_the_streams__is_refused_and_leaves_them_new():
+    model, fresh = load_forecaster("ewma-fhs"), load_forecaster("ewma-fhs")
+    for one in (model, fresh):
+        one.reset("x", 86_400)
+    content = json.loads(state_of(model, ["x"]))
+    content["streams"]["x"]["state"]["object"]["no_such_part"] = {"object": {"a": 1}}
+    del content["sha256"]
+    text = json.dumps(content | {"sha256": _digest(content)}).encode()
+    with pytest.raises(StateError, match="s: does not fit the streams of ewma-fhs"):
+        put_back(model, text, "s")
+    assert state_of(model, ["x"]) == state_of(fresh, ["x"])
+
+
+def test_put_back__what_was_kept_beside__comes_back_as_it_was():
+    model = load_forecaster("ewma-fhs")
+    for asset in ("x", "y"):
+        model.reset(asset, 86_400)
+    for bar in bars(86_400, 20):
+        forecast = model.update(replace(bar, asset="x"))
+    again = load_forecaster("ewma-fhs")
+    assert put_back(again, state_of(model, ["x"], {"forecast": forecast}).encode(), "s") == {"forecast": forecast}
+    assert list(again.streams) == ["x"]
