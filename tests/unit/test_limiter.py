@@ -6,7 +6,7 @@ from walks import MONDAY, bars_from, restless_returns
 
 from models.baselines import EwmaFhs
 from models.forecaster import Tail
-from models.limiter import CONFORMAL_BOUND, PublishedMargin, TrailingMedian, bound_step
+from models.limiter import CONFORMAL_BOUND, FLOOR_SHARE, PublishedMargin, TrailingMedian, bound_step
 from models.market import Bar
 from models.steps import Steps
 
@@ -64,7 +64,7 @@ def test_published__model_collapses_for_months__stops_at_nine_tenths_of_its_medi
     margin = Published()
     values = [margin.day(0.01)[1] for _ in range(600)]
     values += [margin.day(1e-6)[1] for _ in range(100)]
-    assert values[-1] == pytest.approx(0.9 * statistics.median(values[-501:-1]))
+    assert values[-1] == pytest.approx(FLOOR_SHARE * statistics.median(values[-501:-1]))
 
 
 def test_published__hourly_bars__move_a_twenty_fourth_of_a_day_each():
