@@ -91,13 +91,16 @@ class Features:
         move, spread = step.log_return / usual, step.log_range / usual
         self._season.learn(step, self._returns[-1].value)
         self._warmth.add()
-        variance = 0.5 * (move * move + PARKINSON * spread * spread)
+        # A range that is no more than the return, as where only closes are known, says nothing of the way between.
+        closes_only = step.log_range == abs(step.log_return)
+        squared_range = move * move if closes_only else PARKINSON * spread * spread
+        variance = 0.5 * (move * move + squared_range)
         self._leverage.update(move, variance)
         self._base.add(variance)
         for ewma in self._returns:
             ewma.add(move * move)
         for ewma in self._ranges:
-            ewma.add(PARKINSON * spread * spread)
+            ewma.add(squared_range)
         for below, above in self._downside:
             below.add(move * move if move < 0 else 0.0)
             above.add(move * move if move > 0 else 0.0)
