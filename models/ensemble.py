@@ -80,8 +80,10 @@ class _Tails:
     def _tail(self, horizon: int, end: int) -> Tail:
         features = self._inputs.features
         vector = self._inputs.vector(horizon, end)
+        chosen = self._members[horizon]
         said = geometric_mean(
-            [member.tail(vector, served, trust * features.warmth) for member, served, trust in self._members[horizon]]
+            [member.tail(vector, served, trust * features.warmth) for member, served, trust in chosen],
+            [member.weight for member, _, _ in chosen],
         )
         scale = features.base_sd(horizon, end)
         if features.warm:

@@ -42,10 +42,12 @@ SMALLEST_IMPLIED_SET = 1_000
 FOLDS = (0.6, 0.8, 1.0)
 """Shares of time between which the walk-forward folds lie: fitted before one, scored up to the next."""
 
-NETWORKS = {True: 1, False: 3}
-"""Networks from different seeds on daily bars and on others, of the shortest horizon on its own and of all for the
-longer ones. On hours networks are the best members, and averaging three was worth half a per cent of pinball loss; on
-days trees and log-linear scales are better, and more networks would outvote them."""
+NETWORKS = 3
+"""From different seeds, of the shortest horizon on its own and of all for the longer ones."""
+
+NETWORK_WEIGHT = {True: 0.3333333, False: 1.0}
+"""The vote of each network on daily bars and on others. On hours networks are the best members; on days trees and
+log-linear scales are better, where three networks share one vote: it takes out the luck of a seed."""
 
 Table = dict[int, Rows]
 
@@ -225,20 +227,19 @@ def _members(table: Table, daily_bars: bool, seed: int, heard: Stages) -> list[M
         both = rows.mirrored()
         members.append(fit_log_linear(both, daily_bars=daily_bars, horizon=horizon))
         members.append(fit_trees(both, daily_bars=daily_bars, horizon=horizon, seed=seed))
-    jobs: list[tuple[Table, tuple[int, ...]]] = [({shortest: table[shortest]}, (shortest,))] * NETWORKS[daily_bars]
+    jobs: list[tuple[Table, tuple[int, ...]]] = [({shortest: table[shortest]}, (shortest,))] * NETWORKS
     if longer:
-        jobs += [(dict(sorted(table.items())), tuple(longer))] * NETWORKS[daily_bars]
+        jobs += [(dict(sorted(table.items())), tuple(longer))] * NETWORKS
     for number, (rows_by_horizon, serves) in enumerate(jobs):
         what = f"network {number + 1} of {len(jobs)}"
-        members.append(
-            fit_network(
-                rows_by_horizon,
-                daily_bars=daily_bars,
-                serves=serves,
-                seed=seed + number,
-                heard=lambda line, what=what: heard.note(f"{what}, {line}"),  # type: ignore[misc]
-            )
+        network = fit_network(
+            rows_by_horizon,
+            daily_bars=daily_bars,
+            serves=serves,
+            seed=seed + number,
+            heard=lambda line, what=what: heard.note(f"{what}, {line}"),  # type: ignore[misc]
         )
+        members.append(replace(network, weight=NETWORK_WEIGHT[daily_bars]))
     return members
 
 
@@ -288,8 +289,9 @@ def _card(recordings: Sequence[Recording], metrics: Sequence[Mapping[str, Any]],
         "method": {
             "folds": list(FOLDS),
             "mirrored": True,
-            "networks": NETWORKS[False],
-            "networks_on_days": NETWORKS[True],
+            "networks": NETWORKS,
+            "network_weight": NETWORK_WEIGHT[False],
+            "network_weight_on_days": NETWORK_WEIGHT[True],
         },
         "data": [
             {
