@@ -42,6 +42,9 @@ FEATURES = (
 
 CLIP = 4.0
 SMALLEST_RATIO = 1e-6
+ROUNDING = 1.0 + 1e-6
+"""The same bars in another unit differ by last bits, and must be taken for the same."""
+
 PARKINSON = 1.0 / (4.0 * math.log(2.0))
 """Variance of a driftless walk is its expected squared log-range times this (Parkinson 1980)."""
 
@@ -92,7 +95,7 @@ class Features:
         self._season.learn(step, self._returns[-1].value)
         self._warmth.add()
         # A range that is no more than the return, as where only closes are known, says nothing of the way between.
-        closes_only = step.log_range == abs(step.log_return)
+        closes_only = step.log_range <= abs(step.log_return) * ROUNDING
         squared_range = move * move if closes_only else PARKINSON * spread * spread
         variance = 0.5 * (move * move + squared_range)
         self._leverage.update(move, variance)

@@ -38,10 +38,12 @@ def test_base_sd__steady_daily_returns_of_which_only_closes_are_known__is_their_
 
 
 def test_vector__only_closes_are_known__its_ranges_say_what_its_returns_say():
-    closes = [replace(bar, open=bar.close, high=bar.close, low=bar.close) for bar in bars_from(restless_returns(400))]
-    features, end = fed(closes)
-    vector = dict(zip(FEATURES, features.vector(86_400, end), strict=True))
-    assert vector["range_sd_2"] == vector["return_sd_2"] != 0.0
+    walk = bars_from(restless_returns(400))
+    for last_bits in (1.0, 1.0 + 1e-12):
+        closes = [replace(bar, open=bar.close, high=bar.close * last_bits, low=bar.close) for bar in walk]
+        features, end = fed(closes)
+        vector = dict(zip(FEATURES, features.vector(86_400, end), strict=True))
+        assert vector["range_sd_2"] == vector["return_sd_2"] != 0.0
 
 
 def test_vector__volatility_doubles__fast_sd_rises_above_slow_one():
