@@ -122,9 +122,12 @@ class _Side:
         self._per_bar = per_bar
         self._value = 0.0
         self._log_multiplier = 0.0
+        self._settled = False
         self._history = TrailingMedian(FLOOR_STEPS)
 
     def learn(self, *, breached: bool) -> None:
+        if not self._settled:  # A value on its way from the prior says nothing of the quantile it follows.
+            return
         step = CONFORMAL_STEP * self._per_bar * (float(breached) - 0.01)
         self._log_multiplier = min(max(self._log_multiplier + step, -CONFORMAL_BOUND), CONFORMAL_BOUND)
 
@@ -136,6 +139,8 @@ class _Side:
         if self._value:
             rise = RISE_PER_DAY**self._per_bar if warm else WARM_UP_RATIO
             fall = FALL_PER_DAY**self._per_bar if warm else 1.0 / WARM_UP_RATIO
-            wanted = min(max(wanted, self._value * fall), self._value * rise)
+            within = min(max(wanted, self._value * fall), self._value * rise)
+            self._settled = self._settled or (warm and within == wanted)
+            wanted = within
         self._value = wanted
         return wanted
