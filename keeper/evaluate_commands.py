@@ -13,7 +13,7 @@ from keeper.terminal import EXIT_FAILED, AsJson, out
 from keeper.train_commands import Data, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from models.gates import Gate
 
@@ -66,16 +66,27 @@ def evaluate(
 def _table(title: str, gates: Iterable[Gate]) -> Table:
     table = Table("gate", "horizon", "passed", "figures", title=title)
     for gate in gates:
-        shown = ", ".join(_shown(gate.figures))
+        shown = ", ".join(_shown(gate.figures, gate.intervals))
         table.add_row(gate.name, f"{gate.horizon // 3_600} h", "yes" if gate.passed else "NO", shown)
     return table
 
 
-def _shown(figures: Any) -> Iterator[str]:
+def _shown(figures: Mapping[str, Any], intervals: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     for name, value in figures.items():
         if isinstance(value, float):
-            yield f"{name} {value:.4g}"
+            yield f"{name} {value:.4g}{_interval(intervals.get(name))}"
+        elif name == "rates":
+            thirds = zip(intervals.items(), value, strict=True)
+            yield from (f"{third} {rate:.4g}{_interval(found)}" for (third, found), rate in thirds)
+        elif name == "series" and intervals:
+            yield from (
+                f"{asset} {each['log_ratio']:.4g}{_interval(intervals[asset])}" for asset, each in value.items()
+            )
         elif isinstance(value, list):
             yield f"{name} {' … '.join(f'{each:.4g}' for each in value)}"
         elif not isinstance(value, dict):
             yield f"{name} {value}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.4g} … {interval[1]:.4g})"

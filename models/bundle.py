@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.members import Member
 
 FORMAT = "keeper-ensemble-model"
-SCHEMA = 1
+SCHEMA = 2
 LARGEST_FILE = 50_000_000
 """Bytes."""
 
@@ -143,20 +143,24 @@ def _member(where: str, item: Any) -> Member:
 def _checked(kind: type[Any], values: dict[str, Any]) -> Member:
     """Build a member; raise ValueError on figures no training makes, so that a forged file cannot forecast."""
     daily_bars, serves = _flag(values["daily_bars"]), _whole(values["serves"])
+    (weight,) = _figures([values["weight"]], 1)
+    if weight <= 0:
+        raise ValueError("weight must be above 0")
     if kind is BoostedTrees:
-        return BoostedTrees(daily_bars, serves, tuple(_tree(tree) for tree in values["trees"]), _shape(values["shape"]))
+        trees = tuple(_tree(tree) for tree in values["trees"])
+        return BoostedTrees(daily_bars, serves, trees, _shape(values["shape"]), weight)
     means, sds = _figures(values["means"], len(INPUTS)), _figures(values["sds"], len(INPUTS))
     if min(sds) <= 0:
         raise ValueError("sds must be above 0")
     if kind is LogLinear:
         weights = _figures(values["weights"], len(INPUTS))
-        return LogLinear(daily_bars, serves, means, sds, weights, _shape(values["shape"]))
+        return LogLinear(daily_bars, serves, means, sds, weights, _shape(values["shape"]), weight)
     horizons = _whole(values["horizons"])
     shapes = tuple(_shape(shape) for shape in values["shapes"])
     if not set(serves) <= set(horizons) or len(shapes) != len(horizons):
         raise ValueError("horizons must include all it serves and have a shape each")
     layers = _layers(values["layers"], len(INPUTS) + len(horizons))
-    return Network(daily_bars, serves, horizons, means, sds, layers, shapes)
+    return Network(daily_bars, serves, horizons, means, sds, layers, shapes, weight)
 
 
 def _layers(items: Any, inputs: int) -> tuple[Layer, ...]:

@@ -42,6 +42,9 @@ FEATURES = (
 
 CLIP = 4.0
 SMALLEST_RATIO = 1e-6
+ROUNDING = 1.0 + 1e-6
+"""The same bars in another unit differ by last bits, and must be taken for the same."""
+
 PARKINSON = 1.0 / (4.0 * math.log(2.0))
 """Variance of a driftless walk is its expected squared log-range times this (Parkinson 1980)."""
 
@@ -91,13 +94,16 @@ class Features:
         move, spread = step.log_return / usual, step.log_range / usual
         self._season.learn(step, self._returns[-1].value)
         self._warmth.add()
-        variance = 0.5 * (move * move + PARKINSON * spread * spread)
+        # A range that is no more than the return, as where only closes are known, says nothing of the way between.
+        closes_only = step.log_range <= abs(step.log_return) * ROUNDING
+        squared_range = move * move if closes_only else PARKINSON * spread * spread
+        variance = 0.5 * (move * move + squared_range)
         self._leverage.update(move, variance)
         self._base.add(variance)
         for ewma in self._returns:
             ewma.add(move * move)
         for ewma in self._ranges:
-            ewma.add(PARKINSON * spread * spread)
+            ewma.add(squared_range)
         for below, above in self._downside:
             below.add(move * move if move < 0 else 0.0)
             above.add(move * move if move > 0 else 0.0)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.coverage import acerbi_szekely, christoffersen, fz0, kupiec, rates_by_tercile, rolling_error
 from models.forecaster import DAY, TAUS
+from models.resampling import block_of, resamples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 REFERENCE = "gjr-fhs"
+BENCHMARK = "ewma-fhs"
+"""Of the published pair."""
+
 LEVEL = 0.05
 """Of the coverage tests."""
 
@@ -30,11 +34,17 @@ LOWER, UPPER = 2, 3
 """Places in TAUS."""
 
 RATES = tuple(tau if tau < 0.5 else 1.0 - tau for tau in TAUS)
-BLOCK_SECONDS = 30 * DAY
 DRAWS = 1_000
+GATE_DRAWS = 200
+"""Of the intervals beside G1's, whose draws cost a judgement each."""
+
+OF_ONE_STRETCH = ("peak_to_trough_ratio", "largest_five_day_rise")
+"""Figures of an unbroken series, which blocks put together anew do not have."""
+
 BUFFER = 1.25
 """The anti-procyclicality buffer of EMIR (Delegated Regulation 153/2013, article 28.1 a): used up while exceeded."""
 
+TERCILES = ("calm", "middling", "wild")
 FIVE = 5
 """Days of a rise."""
 
@@ -50,27 +60,73 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One gate at one horizon: its figures in words of MODEL terms, and whether all its limits held."""
+    """One gate at one horizon: its figures in words of MODEL terms, and whether all its limits held.
+
+    `intervals` are 95 % intervals of the figures by name, or by recording or tercile, that a block bootstrap gives.
+    Of a share of passed tests it is a hard judge: a resample's breaches vary by the draw as well.
+    """
 
     name: str
     horizon: int
     passed: bool
     figures: Mapping[str, Any]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def judge(horizon: int, series: Sequence[Series], *, seed: int = 0) -> list[Gate]:
-    """Return every gate that applies to a horizon. Raises ValueError without any series."""
+def judge(horizon: int, series: Sequence[Series], *, seed: int = 0, draws: int = GATE_DRAWS) -> list[Gate]:
+    """Return every gate that applies to a horizon. Raises ValueError without any series.
+
+    `draws` resamples, started by `seed`, give the intervals of all gates but G1, which has its own.
+    """
     if not series:
         raise ValueError("no series to judge")
-    hourly = horizon < DAY
+    series = [_with_buffer(one) for one in series]
+    found = _intervals(_bootstrapped_gates(horizon, drawn) for drawn in resamples(series, draws, seed) if drawn)
+    rest = [replace(gate, intervals=found.get(gate.name, {})) for gate in _bootstrapped_gates(horizon, series)]
+    return [_pinball_gate(horizon, series, seed), *rest]
+
+
+def _with_buffer(one: Series) -> Series:
+    """Return the series with the benchmark's buffered margin, which hangs on all before it, as what it publishes."""
+    benchmark = one.baselines[BENCHMARK]
+    margin = buffered(np.abs(benchmark.quantiles[:, LOWER : UPPER + 1]))
+    return replace(one, baselines={**one.baselines, BENCHMARK: replace(benchmark, published=margin)})
+
+
+def _bootstrapped_gates(horizon: int, series: Sequence[Series]) -> list[Gate]:
     gates = [
-        _pinball_gate(horizon, series, seed),
         _best_gate(horizon, series),
         *_coverage_gates(horizon, series),
         _margin_gate(horizon, series),
         _shortfall_gate(horizon, series),
     ]
-    return [*gates, _extreme_gate(horizon, series)] if hourly else [*gates, _published_gate(horizon, series)]
+    return [*gates, _extreme_gate(horizon, series) if horizon < DAY else _published_gate(horizon, series)]
+
+
+def _intervals(draws: Iterable[Sequence[Gate]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return by gate and figure the 95 % interval of what the draws gave."""
+    drawn: dict[str, dict[str, list[float]]] = {}
+    for gates in draws:
+        for gate in gates:
+            for name, value in _scalars(gate.figures):
+                if math.isnan(value):  # a draw shorter than the rolling window
+                    continue
+                drawn.setdefault(gate.name, {}).setdefault(name, []).append(value)
+    return {gate: {name: _interval(values) for name, values in found.items()} for gate, found in drawn.items()}
+
+
+def _scalars(figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in figures.items():
+        if isinstance(value, float) and name not in OF_ONE_STRETCH:
+            yield name, value
+    for recording, found in figures.get("series", {}).items():
+        yield recording, found["log_ratio"]
+    yield from zip(TERCILES, figures.get("rates", ()), strict=False)
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def pinball(outcomes: Outcomes) -> Array:
@@ -97,9 +153,9 @@ def pooled_interval(series: Sequence[Series], seed: int) -> tuple[float, float]:
     A block is drawn for all series together, since markets move together.
     """
     sums = []
-    blocks = sorted({int(block) for one in series for block in one.model.ends // BLOCK_SECONDS})
+    blocks = sorted({int(block) for one in series for block in block_of(one.model.ends)})
     for one in series:
-        place = np.searchsorted(blocks, one.model.ends // BLOCK_SECONDS)
+        place = np.searchsorted(blocks, block_of(one.model.ends))
         losses = (pinball(each)[:, SCORED].sum(axis=1) for each in (one.model, one.baselines[REFERENCE]))
         sums.append([np.bincount(place, loss, minlength=len(blocks)) for loss in losses])
     draws = np.random.default_rng(seed).integers(len(blocks), size=(DRAWS, len(blocks)))
@@ -176,7 +232,7 @@ def _published_gate(horizon: int, series: Sequence[Series]) -> Gate:
     means, troughs, rises, frequent = [], [], [], []
     for one in series:
         ours = np.abs(one.model.published)
-        theirs = buffered(np.abs(one.baselines["ewma-fhs"].quantiles[:, LOWER : UPPER + 1]))
+        theirs = np.abs(one.baselines[BENCHMARK].published)
         for side, sign in ((0, -1.0), (1, 1.0)):
             margin, rival = ours[:, side], theirs[:, side]
             means.append(math.log(margin.mean() / rival.mean()))

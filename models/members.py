@@ -32,6 +32,11 @@ class Member(Protocol):
         """Horizons in seconds."""
         ...
 
+    @property
+    def weight(self) -> float:
+        """Its vote in the mean, above 0."""
+        ...
+
     def tail(self, vector: Sequence[float], horizon: int, trust: float) -> Tail:
         """Return the tail of the return over the base sd; `trust` (0 to 1) shrinks what the inputs say."""
         ...
@@ -64,9 +69,12 @@ class LogLinear:
     sds: tuple[float, ...]
     weights: tuple[float, ...]
     shape: Shape
+    weight: float = 1.0
 
     def tail(self, vector: Sequence[float], horizon: int, trust: float) -> Tail:  # noqa: ARG002 (one horizon each)
         """Return the frozen shape times the scale."""
+        if trust == 0.0:
+            return self.shape.scaled(1.0, 1.0)
         log = math.fsum(map(mul, self.weights, _standardised(vector, self.means, self.sds)))
         scale = math.exp(trust * _within(log, LARGEST_LOG_MULTIPLIER))
         return self.shape.scaled(scale, scale)
@@ -98,9 +106,12 @@ class BoostedTrees:
     serves: tuple[int, ...]
     trees: tuple[Tree, ...]
     shape: Shape
+    weight: float = 1.0
 
     def tail(self, vector: Sequence[float], horizon: int, trust: float) -> Tail:  # noqa: ARG002 (one horizon each)
         """Return the frozen shape times the scale."""
+        if trust == 0.0:
+            return self.shape.scaled(1.0, 1.0)
         log = math.fsum(tree.leaf(vector) for tree in self.trees)
         scale = math.exp(trust * _within(log, LARGEST_LOG_MULTIPLIER))
         return self.shape.scaled(scale, scale)
@@ -133,10 +144,13 @@ class Network:
     sds: tuple[float, ...]
     layers: tuple[Layer, ...]
     shapes: tuple[Shape, ...]
+    weight: float = 1.0
 
     def tail(self, vector: Sequence[float], horizon: int, trust: float) -> Tail:
         """Return the horizon's shape times what the network says of each side."""
         place = self.horizons.index(horizon)
+        if trust == 0.0:
+            return self.shapes[place].scaled(1.0, 1.0)
         told = [float(place == other) for other in range(len(self.horizons))]
         values = [*_standardised(vector, self.means, self.sds), *told]
         for layer in self.layers[:-1]:
@@ -149,12 +163,14 @@ class Network:
         )
 
 
-def geometric_mean(tails: Sequence[Tail]) -> Tail:
-    """Return the mean of tails in log space, figure by figure: monotone because each of them is."""
+def geometric_mean(tails: Sequence[Tail], weights: Sequence[float]) -> Tail:
+    """Return the weighted mean of tails in log space, figure by figure: monotone because each of them is."""
+    total = math.fsum(weights)
+    shares = [weight / total for weight in weights]
     return Tail(
-        tuple(_mean(figures) for figures in zip(*(tail.quantiles for tail in tails), strict=True)),
-        es_lower=_mean([tail.es_lower for tail in tails]),
-        es_upper=_mean([tail.es_upper for tail in tails]),
+        tuple(_mean(figures, shares) for figures in zip(*(tail.quantiles for tail in tails), strict=True)),
+        es_lower=_mean([tail.es_lower for tail in tails], shares),
+        es_upper=_mean([tail.es_upper for tail in tails], shares),
     )
 
 
@@ -186,5 +202,6 @@ def _silu(value: float) -> float:
     return value / (1.0 + math.exp(-value)) if value > -500.0 else 0.0
 
 
-def _mean(figures: Sequence[float]) -> float:
-    return math.copysign(math.exp(math.fsum(math.log(abs(figure)) for figure in figures) / len(figures)), figures[0])
+def _mean(figures: Sequence[float], shares: Sequence[float]) -> float:
+    log = math.fsum(share * math.log(abs(figure)) for figure, share in zip(figures, shares, strict=True))
+    return math.copysign(math.exp(log), figures[0])

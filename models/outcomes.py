@@ -43,8 +43,8 @@ class Outcomes:
     es: Array
     published: Array
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> Outcomes:
-        """Return the chosen rows."""
+    def where(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Outcomes:
+        """Return the rows that a mask or their numbers choose."""
         return Outcomes(
             self.ends[chosen],
             self.realised[chosen],

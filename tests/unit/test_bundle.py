@@ -67,6 +67,10 @@ def change_flag(changed):
     changed["members"][0]["daily_bars"] = 1
 
 
+def change_weight(changed):
+    changed["members"][2]["weight"] = 0.0
+
+
 def change_kind(changed):
     changed["members"][0]["kind"] = "oracle"
 
@@ -98,10 +102,11 @@ def change_members(changed):
         (change_shortfall, "expected shortfall must lie beyond"),
         (change_serves, "horizons must include all it serves"),
         (change_flag, "daily_bars must be true or false"),
+        (change_weight, r"members\[2\]: weight must be above 0"),
         (change_kind, r"members\[0\]: kind must be one of"),
         (change_keys, "must have exactly"),
         (change_inputs, "inputs or taus"),
-        (change_schema, "schema 0: this version reads 1"),
+        (change_schema, "schema 0: this version reads 2"),
         (change_members, "members: must be a list"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -63,7 +63,7 @@ def test_promotion__without_a_reason__is_refused(champions, small):
     [
         ({"members": []}, "is not the hash of the content: corrupt"),
         ({"format": "other"}, "not an ensemble of this keeper"),
-        ({"schema": 0}, "schema 0: this version reads 1"),
+        ({"schema": 0}, "schema 0: this version reads 2"),
     ],
 )
 def test_challenge__corrupt_foreign_or_older_file__is_refused_with_its_reason(champions, small, change, rule):

@@ -13,7 +13,7 @@ from models.gates import log_ratio
 from models.outcomes import replay
 from models.recording import load_recording
 from models.registry import load_forecaster
-from models.reversion import SHARE, Reversion
+from models.reversion import SHARE_ABOVE, SHARE_BELOW, Reversion
 
 SAID = Tail((-4.0, -3.0, -2.5, 2.5, 3.0, 4.0), -3.2, 3.2)
 
@@ -40,23 +40,42 @@ def standardised(conformal):
     return conformal.widen(SAID.quantiles, SAID.es_lower, SAID.es_upper, 1.0)
 
 
-def test_conformal__breached_and_held__moves_only_its_side_and_stays_within_its_bound():
+def test_conformal__breached__widens_both_sides_for_a_while_and_its_own_for_long():
     conformal = ConformalTail(1.0)
     conformal.learn(-10.0, SAID)
-    widened = standardised(conformal)
-    assert widened.quantiles[0] < SAID.quantiles[0]
-    assert widened.quantiles[3] < SAID.quantiles[3]
-    for _ in range(100_000):
+    at_once = standardised(conformal)
+    assert at_once.quantiles[0] < SAID.quantiles[0]
+    assert at_once.quantiles[3] > SAID.quantiles[3]
+    for _ in range(20):
+        conformal.learn(0.0, SAID)
+    later = standardised(conformal)
+    assert at_once.quantiles[0] < later.quantiles[0] < SAID.quantiles[0]
+    assert later.quantiles[3] < SAID.quantiles[3]
+
+
+def test_conformal__breached_at_every_bar__stays_within_its_bounds():
+    conformal = ConformalTail(1.0)
+    for _ in range(10_000):
         conformal.learn(-10.0, SAID)
-    assert standardised(conformal).quantiles[0] == pytest.approx(SAID.quantiles[0] * math.exp(BOUND))
+    assert math.exp(BOUND) < standardised(conformal).quantiles[0] / SAID.quantiles[0] < math.exp(BOUND + 0.3)
+
+
+def test_conformal__day_of_hourly_bars__counts_as_much_as_one_of_daily_bars():
+    daily, hourly = ConformalTail(1), ConformalTail(24)
+    daily.learn(-10.0, SAID)
+    for _ in range(24):
+        hourly.learn(-10.0, SAID)
+    assert standardised(hourly).quantiles == pytest.approx(standardised(daily).quantiles, rel=0.05)
 
 
 def test_conformal__levels_breached_as_often_as_they_claim__ends_where_it_began():
     conformal = ConformalTail(1.0)
     outcomes = [-5.0] + [-3.5] * 4 + [-2.75] * 5 + [0.0] * 980 + [2.75] * 5 + [3.5] * 4 + [5.0]
-    for realised in outcomes:
+    for realised in (*outcomes, *outcomes[1:-1], outcomes[0], outcomes[-1]):
         conformal.learn(realised, SAID)
-    assert standardised(conformal).quantiles == pytest.approx(SAID.quantiles, rel=1e-9)
+    fast = standardised(conformal).quantiles[0] / SAID.quantiles[0]
+    assert fast > 1.0
+    assert standardised(conformal).quantiles == pytest.approx([fast * value for value in SAID.quantiles], rel=1e-9)
 
 
 def test_reversion__scale_far_from_its_slow_mean__is_pulled_a_share_of_the_way():
@@ -64,8 +83,8 @@ def test_reversion__scale_far_from_its_slow_mean__is_pulled_a_share_of_the_way()
     assert reversion.factor(0.02) == 1.0
     for _ in range(20_000):
         reversion.factor(0.02)
-    assert reversion.factor(0.04) == pytest.approx(2.0**-SHARE, rel=1e-3)
-    assert reversion.factor(0.01) == pytest.approx(2.0**SHARE, rel=1e-3)
+    assert reversion.factor(0.04) == pytest.approx(2.0**-SHARE_ABOVE, rel=1e-3)
+    assert reversion.factor(0.01) == pytest.approx(2.0**SHARE_BELOW, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ewma-fhs", "default"])

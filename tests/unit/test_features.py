@@ -27,15 +27,23 @@ def test_vector__returns_multiplied_by_a_constant__stays_the_same(seconds):
     assert len(FEATURES) == len(features.vector(86_400, end))
 
 
-def test_base_sd__steady_daily_returns_without_wicks__is_their_sd_by_its_definition():
+def test_base_sd__steady_daily_returns_of_which_only_closes_are_known__is_their_sd():
     draw = random.Random(3)
     bars = [
         replace(bar, high=max(bar.open, bar.close), low=min(bar.open, bar.close))
         for bar in bars_from([draw.gauss(0, 0.01) for _ in range(2_000)])
     ]
     features, end = fed(bars)
-    # Without wicks the range is |r|, whose Parkinson share is 0.36: the base is (1 + .36) / 2 of the variance.
-    assert features.base_sd(86_400, end) == pytest.approx(0.01 * math.sqrt(0.68), rel=0.15)
+    assert features.base_sd(86_400, end) == pytest.approx(0.01, rel=0.15)
+
+
+def test_vector__only_closes_are_known__its_ranges_say_what_its_returns_say():
+    walk = bars_from(restless_returns(400))
+    for last_bits in (1.0, 1.0 + 1e-12):
+        closes = [replace(bar, open=bar.close, high=bar.close * last_bits, low=bar.close) for bar in walk]
+        features, end = fed(closes)
+        vector = dict(zip(FEATURES, features.vector(86_400, end), strict=True))
+        assert vector["range_sd_2"] == vector["return_sd_2"] != 0.0
 
 
 def test_vector__volatility_doubles__fast_sd_rises_above_slow_one():

@@ -71,6 +71,38 @@ def test_interval__of_a_clear_difference__holds_the_ratio_and_depends_on_the_see
     assert pooled_interval(found, 0) == (low, high) != pooled_interval(found, 1)
 
 
+def test_judge__every_gate__states_intervals_that_hold_its_figures():
+    one, two = (series(outcomes(1.0, seed=seed), outcomes(1.0, blind=True, seed=seed), f"x{seed}") for seed in (3, 4))
+    gates = {gate.name: gate for gate in judge(DAY, [one, two], draws=60)}
+    assert set(gates["G2"].intervals) == {"share_better", "x3", "x4"}
+    assert set(gates["G6"].intervals) == {"calm", "middling", "wild"}
+    assert set(gates["G8"].intervals) == {"mean_log_ratio", "kupiec_share"}
+    for gate, figure in (("G5", "rolling_error"), ("G7", "log_ratio"), ("G8", "mean_log_ratio"), ("G9", "fz0_gain")):
+        low, high = gates[gate].intervals[figure]
+        assert low < gates[gate].figures[figure] < high
+    for name, ratio in gates["G2"].figures["series"].items():
+        low, high = gates["G2"].intervals[name]
+        assert low < ratio["log_ratio"] < high < 0
+    assert gates["G7"].intervals["log_ratio"][1] < 0
+
+
+def test_judge__other_seed__moves_the_intervals_and_not_the_figures():
+    found = [series(outcomes(1.0), outcomes(1.0, blind=True))]
+    one, same, other = (judge(DAY, found, seed=seed, draws=20)[4] for seed in (0, 0, 1))
+    assert one == same
+    assert one.figures == other.figures
+    assert one.intervals != other.intervals
+
+
+def test_judge__recording_of_a_few_months_beside_one_of_years__is_left_out_of_draws_without_it():
+    short = outcomes(1.0, count=40)
+    later = series(short.where(np.arange(40) >= 10), short, "short")
+    later = Series("short", later.model, dict.fromkeys(later.baselines, later.model))
+    gates = judge(DAY, [series(outcomes(1.0), outcomes(1.0, blind=True)), later], draws=60)
+    low, high = gates[1].intervals["short"]
+    assert low == high == 0.0
+
+
 def test_log_ratio__and_breaches__are_those_of_the_definitions():
     ours = outcomes(1.0)
     assert log_ratio(ours, ours) == 0.0

@@ -3,12 +3,14 @@ from dataclasses import replace
 
 import pytest
 from learned import small_bundle
+from walks import bars_from, restless_returns
 
 from models.bundle import load_bundle, save_bundle
 from models.ensemble import EnsembleForecaster
 from models.evaluation import evaluate
 from models.learning import LearningError, learn, rows_of
-from models.recording import load_recording
+from models.members import BoostedTrees, LogLinear, Network, choose_members
+from models.recording import Recording, load_recording
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,6 +54,21 @@ def test_learn__progress__counts_up_to_its_total(learned):
     done = [heard[0] for heard in learned[1]]
     assert done == sorted(done)
     assert learned[1][-1] == (6, 6, "done")
+
+
+def test_learn__hours__gives_networks_the_hour_a_shared_vote_beyond_and_none_for_the_day():
+    bars = tuple(bars_from(restless_returns(2_400), seconds=3_600))
+    members = learn([Recording("x", 3_600, bars, "0" * 64)]).members
+    hour, four, day = (choose_members(members, 3_600, horizon) for horizon in (3_600, 14_400, 86_400))
+    votes = [[member.weight for member, _, _ in chosen if isinstance(member, Network)] for chosen in (hour, four, day)]
+    assert votes == [[1.0] * 3, [pytest.approx(1 / 3)] * 3, []]
+    assert {type(member) for member, _, _ in day} == {LogLinear, BoostedTrees}
+
+
+def test_learn__days__gives_three_networks_one_vote(learned):
+    networks = [member for member in learned[0].members if isinstance(member, Network)]
+    assert sum(network.weight for network in networks) == pytest.approx(1.0)
+    assert len({network.layers for network in networks}) == 3
 
 
 def test_rows__prefix_of_a_recording__has_the_same_rows(recording):

@@ -6,7 +6,7 @@ from walks import MONDAY, bars_from, restless_returns
 
 from models.baselines import EwmaFhs
 from models.forecaster import Tail
-from models.limiter import CONFORMAL_BOUND, PublishedMargin, TrailingMedian, bound_step
+from models.limiter import CONFORMAL_BOUND, FLOOR_SHARE, PublishedMargin, TrailingMedian, bound_step
 from models.market import Bar
 from models.steps import Steps
 
@@ -52,7 +52,7 @@ def test_published__model_jumps__rises_ten_percent_a_day():
     assert second == pytest.approx((-0.022, 0.022))
 
 
-def test_published__model_collapses__falls_three_percent_a_day_to_nine_tenths_of_its_median():
+def test_published__model_collapses__falls_three_percent_a_day():
     margin = Published()
     margin.day(0.01)
     values = [margin.day(1e-6)[1] for _ in range(20)]
@@ -60,11 +60,11 @@ def test_published__model_collapses__falls_three_percent_a_day_to_nine_tenths_of
     assert all(after >= before * 0.97 * (1 - 1e-12) for before, after in pairwise(values))
 
 
-def test_published__model_collapses_for_months__stops_at_nine_tenths_of_its_median():
+def test_published__model_collapses_for_months__stops_at_a_share_of_its_median():
     margin = Published()
     values = [margin.day(0.01)[1] for _ in range(600)]
     values += [margin.day(1e-6)[1] for _ in range(100)]
-    assert values[-1] == pytest.approx(0.9 * statistics.median(values[-501:-1]))
+    assert values[-1] == pytest.approx(FLOOR_SHARE * statistics.median(values[-501:-1]))
 
 
 def test_published__hourly_bars__move_a_twenty_fourth_of_a_day_each():
@@ -86,6 +86,16 @@ def test_published__breached_every_day__widens_that_side_until_its_bound():
     assert -lower > 1.5 * upper
     assert -lower <= 0.002 * 2.0138 + 1e-9
     assert CONFORMAL_BOUND == 0.7
+
+
+def test_published__breached_while_it_climbs_from_its_prior__is_not_widened_for_it():
+    def climbing(factor: float) -> list[tuple[float, float]]:
+        margin = Published()
+        margin.day(0.001, warm=False)
+        return [margin.day(0.01, factor=factor) for _ in range(40)]
+
+    assert climbing(0.99)[:24] == climbing(1.0001)[:24]
+    assert climbing(0.99)[-1] == pytest.approx((-0.02, 0.02), rel=0.01)
 
 
 def test_published__of_a_real_model__moves_at_most_a_quarter_a_bar():

@@ -116,9 +116,16 @@ def test_inputs__returns_upside_down__are_multiplied_by_their_mirror_signs():
 def test_geometric_mean__two_tails__is_figure_by_figure():
     small = Tail((-3.0, -2.0, -1.0, 1.0, 2.0, 3.0), -1.5, 1.5)
     large = Tail((-12.0, -8.0, -4.0, 4.0, 8.0, 12.0), -6.0, 6.0)
-    mean = geometric_mean([small, large])
+    mean = geometric_mean([small, large], [1.0, 1.0])
     assert mean.quantiles == pytest.approx((-6.0, -4.0, -2.0, 2.0, 4.0, 6.0))
     assert (mean.es_lower, mean.es_upper) == pytest.approx((-3.0, 3.0))
+
+
+def test_geometric_mean__members_that_share_one_vote__count_as_one():
+    small = Tail((-3.0, -2.0, -1.0, 1.0, 2.0, 3.0), -1.5, 1.5)
+    large = Tail((-12.0, -8.0, -4.0, 4.0, 8.0, 12.0), -6.0, 6.0)
+    shared = geometric_mean([small, large, large], [1.0, 0.5, 0.5])
+    assert shared.quantiles == pytest.approx(geometric_mean([small, large], [1.0, 1.0]).quantiles)
 
 
 def test_choose_members__hourly_stream__asks_the_hourly_members_of_the_nearest_horizon():
