@@ -209,10 +209,10 @@ async def test_tick__model_that_asks_for_a_little_more__is_announced_made_after_
 
 
 async def test_tick__model_that_asks_for_less__is_made_at_once(guarded, tmp_path):
-    async with keeper_of(guarded, tmp_path, published(up=0.19, down=0.19)) as keeper:
+    async with keeper_of(guarded, tmp_path, published(up=0.18, down=0.18)) as keeper:
         applied = await decide(keeper, guarded)
     assert isinstance(applied, Applied), applied
-    call, put = defaults.decimal("1.19"), defaults.decimal("0.81")
+    call, put = defaults.decimal("1.18"), defaults.decimal("0.82")
     assert applied.values == guarded.held() == (*LIVE[:6], pytest.approx(call), pytest.approx(put))
 
 

@@ -6,6 +6,7 @@ import pytest
 from web3.exceptions import ContractLogicError, TimeExhausted, Web3RPCError
 
 from chain.deploy import DeployError, asking
+from chain.remedies import REMEDIES
 
 LOW = {"code": -32000, "message": "insufficient funds for gas"}
 
@@ -16,7 +17,7 @@ CASES = {
     "no words": (Web3RPCError("Bad response", rpc_response=None), "Bad response"),
     "revert": (
         ContractLogicError("execution reverted: risk_steward: paused"),
-        "execution reverted: risk_steward: paused",
+        f"execution reverted: risk_steward: paused\nwhat to do: {REMEDIES['risk_steward: paused']}",
     ),
     "bare revert": (ContractLogicError(None), "reverted without a reason"),
     "no answer": (OSError("http://user:hunter2@host/"), "the endpoint gave no usable answer: OSError"),
