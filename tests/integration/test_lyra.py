@@ -208,8 +208,8 @@ async def test_tick__model_that_asks_for_a_little_more__is_announced_made_after_
         assert guarded.held() == LIVE
 
 
-async def test_tick__model_that_asks_for_less__is_made_at_once(guarded, tmp_path):
-    async with keeper_of(guarded, tmp_path, published(up=0.18, down=0.18)) as keeper:
+async def test_tick__model_that_asks_for_less__is_made_at_once_as_far_as_a_step_goes(guarded, tmp_path):
+    async with keeper_of(guarded, tmp_path, published(up=0.17, down=0.17)) as keeper:
         applied = await decide(keeper, guarded)
     assert isinstance(applied, Applied), applied
     call, put = defaults.decimal("1.18"), defaults.decimal("0.82")
