@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -156,25 +156,6 @@ class Protocol(Section):
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return protocol
-
-    # Asked at every decision.
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters, in id order."""
-        return tuple(parameter.name for parameter in self.parameters)
-
-    @cached_property
-    def origins(self) -> tuple[Fraction | int, ...]:
-        """Origins of the parameters, in id order; whole numbers as such, which reckon faster."""
-        origins = [parameter.origin for parameter in self.parameters]
-        return tuple(origin.numerator if origin.denominator == 1 else origin for origin in origins)
-
-    @cached_property
-    def tuned(self) -> tuple[tuple[int, Role, int, Fraction, bool], ...]:
-        """Id, role, scale, origin, and whether higher is tighter, of every parameter that has a role."""
-        rows = enumerate(self.parameters)
-        return tuple((at, row.role, row.scale, row.origin, row.tightening == "up") for at, row in rows if row.role)
 
     def id_of(self, name: str) -> int:
         """Return the id of the parameter called `name`."""

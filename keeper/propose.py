@@ -21,7 +21,7 @@ from keeper.limits import (
     values_after,
 )
 from keeper.messages import Change, NoChange, Proposal, ProposalKind, digest
-from keeper.targets import outside_dead_band, parameter_targets
+from keeper.targets import outside_dead_band, parameter_targets, plain
 from keeper.weighing import Scales
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def plan(
     """Return what `propose` proposes, and one reason for each parameter that stays."""
     targets = parameter_targets(assessment, protocol, settings)
     scales = Scales(assessment, protocol, settings, targets)
-    origins, names = protocol.origins, protocol.names
+    origins = [plain(parameter.origin) for parameter in protocol.parameters]
+    names = [parameter.name for parameter in protocol.parameters]
     steps: list[list[Change]] = []
     notes: list[str] = []
     weighed: list[Weighing] = []

@@ -59,7 +59,12 @@ def parameter_targets(assessment: Assessment, protocol: Protocol, settings: Prop
 
 def units_of(ratios: Mapping[Role, float], protocol: Protocol) -> dict[int, int]:
     """Return ratios by role in on-chain units by parameter id, rounded to the tighter side."""
-    return {index: in_units(ratios[role], scale, origin, up=up) for index, role, scale, origin, up in protocol.tuned}
+    found = {}
+    for index, parameter in enumerate(protocol.parameters):
+        if parameter.role is not None:
+            up = parameter.tightening == "up"
+            found[index] = in_units(ratios[parameter.role], parameter.scale, parameter.origin, up=up)
+    return found
 
 
 def in_units(ratio: float, scale: int, origin: Fraction, *, up: bool) -> int:
@@ -74,6 +79,11 @@ def in_units(ratio: float, scale: int, origin: Fraction, *, up: bool) -> int:
 def ratio_of(value: int, scale: int, origin: Fraction | int, *, up: bool) -> float:
     """Return the ratio that a value in on-chain units stands for."""
     return float((value - origin) / scale) if up else float((origin - value) / scale)
+
+
+def plain(origin: Fraction) -> Fraction | int:
+    """Return a whole number as such: it reckons faster."""
+    return origin.numerator if origin.denominator == 1 else origin
 
 
 def outside_dead_band(
