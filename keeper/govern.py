@@ -190,7 +190,8 @@ async def govern(
         refused = None
         if found.stage is not Stage.DONE:
             refused = await refusal(rpc, deployment.timelock, operation, block)
-    when = f", ready at {datetime.fromtimestamp(found.ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC" if found.ready_at else ""
+    waits = found.ready_at and found.stage is not Stage.READY
+    when = f", ready at {datetime.fromtimestamp(found.ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC" if waits else ""
     lines = [f"operation 0x{operation.id.hex()} of timelock {deployment.timelock}: {found.stage}{when}", *unknown]
     if refused is not None:
         lines.append(with_remedy(f"executed now it would be refused: {refused}"))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from models.forecaster import Forecast
     from models.market import MarketState, Quote
 
-GAS = 108_700
+GAS = 109_500
 """Of a change or an announcement, whatever its size: `keeper bench gas`, six parameters and one signature."""
 
 CONFIRM_SECONDS = 3_600
