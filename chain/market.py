@@ -167,17 +167,26 @@ class Market:
         _returned(answer[0]["calls"][0])
         return int(answer[0]["calls"][0]["gasUsed"], 16)
 
-    async def attempt(self, sequences: Sequence[Sequence[Call]], state: MarketState, wait: int) -> list[bool]:
+    async def attempt(
+        self, sequences: Sequence[Sequence[Call]], state: MarketState, wait: int
+    ) -> list[tuple[int, ...] | None]:
         """Make each sequence of calls on a copy of its own as the steward would, `wait` seconds after a state.
 
-        Return which are taken to the end. Raises Refused when the endpoint does not serve eth_simulateV1.
+        Return the values then read, in id order, None where a call is refused. Raises Refused when the endpoint does
+        not serve eth_simulateV1.
         """
+        reads = list(map(_view, self.protocol.reads()))
         executor = (await self.policy(state.policy, state.block)).executor
         maker = self.steward if executor == NOBODY else executor
         now, at = state.block.timestamp + 1 + wait, hex(state.block.number)
-        blocks = [_block(now, [_call(target, data, maker) for target, data in calls]) for calls in sequences]
+        blocks = [_block(now, [*(_call(*call, maker) for call in calls), *reads]) for calls in sequences]
         answers = await self.rpc.batch([("eth_simulateV1", ({"blockStateCalls": [block]}, at)) for block in blocks])
-        return [all(call["status"] == "0x1" for call in answer["calls"]) for (answer,) in answers]
+        copies = [answer["calls"] for (answer,) in answers]
+        taken = [all(call["status"] == "0x1" for call in calls) for calls in copies]
+        return [
+            self.protocol.values([_returned(call) for call in calls[-len(reads) :]]) if one else None
+            for calls, one in zip(copies, taken, strict=True)
+        ]
 
     async def _simulated(self, blocks: Sequence[dict[str, Any]], block: BlockStamp) -> list[dict[str, Any]]:
         at = hex(block.number)

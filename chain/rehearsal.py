@@ -147,13 +147,17 @@ async def rehearse(
 
 
 def _ways(
-    bound: BoundProtocol, values: tuple[int, ...], index: int, makers: Mapping[str, str]
+    bound: BoundProtocol,
+    values: tuple[int, ...],
+    index: int,
+    makers: Mapping[str, str],
+    moves: Sequence[int] = (1, -1),
 ) -> Iterator[Trial | str]:
     """Yield the ways to move one parameter by a unit, or why there is none: alone, else with those ordered against it.
 
     Where a protocol has a setter for each, only one of the two orders may keep the ordering all the way.
     """
-    alone = [_way(bound, values, index, _moved(values, index, move), makers) for move in (1, -1)]
+    alone = [_way(bound, values, index, _moved(values, index, move), makers) for move in moves]
     yield from alone
     if not any(isinstance(way, Trial) for way in alone):
         for move in (1, -1):
@@ -181,6 +185,12 @@ def _way(
     if unmade is not None:
         return f"{said}: nobody is known from whom {unmade} takes it"
     return Trial(index, said, moved, calls)
+
+
+def _distances(bound: BoundProtocol, index: int) -> list[int]:
+    """Return distances to try: a unit, and where that is tiny a basis point and a percent, for settings with a tick."""
+    scale = bound.binding.parameters[index].scale
+    return [move * unit for unit in sorted({1, *(scale // part for part in (10_000, 100))} - {0}) for move in (1, -1)]
 
 
 def _moved(values: tuple[int, ...], index: int, move: int) -> tuple[int, ...]:
@@ -237,17 +247,22 @@ async def _refusal(
     """Return why a contract does not take settings from an account, None if each of its setters takes some."""
     live = bound.calls_of(setters, values)
     (answer,) = await _simulated(rpc, [[_from(sender, call) for call in live]], block)
-    reason = next((_reason(one) for one in answer if one["status"] != "0x1"), None)
-    if reason is None:
+    if all(one["status"] == "0x1" for one in answer):
         return None
     makers = {target: sender for target, _ in live}
     for setter, call in zip(setters, live, strict=True):
         ids = [bound.binding.id_of(name) for name in bound.binding.setters[setter].parameters]
-        ways = [way for index in ids for way in _ways(bound, values, index, makers) if isinstance(way, Trial)]
+        ways = [
+            way
+            for index in ids
+            for way in _ways(bound, values, index, makers, _distances(bound, index))
+            if isinstance(way, Trial)
+        ]
         tried = [(call,), *(way.calls for way in ways)]
         answers = await _simulated(rpc, [[_from(sender, one) for one in calls] for calls in tried], block)
-        if not any(all(one["status"] == "0x1" for one in answer) for answer in answers):
-            return reason
+        reasons = [next((_reason(one) for one in answer if one["status"] != "0x1"), None) for answer in answers]
+        if None not in reasons:
+            return reasons[-1]
     return None
 
 

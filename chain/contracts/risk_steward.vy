@@ -118,7 +118,6 @@ APPLY: constant(uint256) = 0
 ANNOUNCE: constant(uint256) = 1
 ROLLBACK: constant(uint256) = 2
 ACTION_MASK: constant(uint256) = 15
-ORDER_LIMIT: constant(uint256) = 2**(4 + 4 * policy.MAX_SETTERS)
 
 # An announcement's deadline is judged no later: what the steward remembers has no later minute.
 LAST_SECOND: constant(uint256) = limits.MAX_MINUTES * limits.MINUTE
@@ -178,7 +177,7 @@ def submit(
     """
     purpose: uint256 = action & ACTION_MASK
     known: bool = purpose <= ROLLBACK and (purpose != ANNOUNCE or action == ANNOUNCE)
-    assert known and action < ORDER_LIMIT, "risk_steward: unknown action"
+    assert known, "risk_steward: unknown action"
     market: bytes32 = message.market
     line: snapshots.Line = self._running_line(market)
     assert purpose == ROLLBACK or line.status != snapshots.PAUSED, "risk_steward: paused"
@@ -331,9 +330,11 @@ def set_policy(market: bytes32, stored: address):
         line.stored, stored
     )
     assert line.status != snapshots.ACTIVE or not reads_otherwise, "risk_steward: reads otherwise"
-    # What is proven stays so under a longer probation.
-    if line.status != snapshots.INACTIVE and snapshots._is_proven(line, policy._load(line.stored).probation):
-        line.is_good = True
+    if line.status != snapshots.INACTIVE:
+        # What is proven stays so under a longer probation.
+        probation: uint256 = policy._load(line.stored).probation
+        line = snapshots._matured(market, line, probation)
+        line.is_good = snapshots._is_proven(line, probation)
     line.stored = stored
     log PolicySet(market=market, policy=stored)
     if reads_otherwise:

@@ -115,10 +115,9 @@ def _advance(
         line.slot = 1 - previous.slot
         line.has_candidate = False
     else:
-        if line.has_candidate:
-            line = self._matured(market, previous, probation)
-            if line.has_candidate and self._minute(self._candidates[market].made_at) >= corrected:
-                line.has_candidate = False
+        line = self._matured(market, previous, probation)
+        if line.has_candidate and self._minute(self._candidates[market].made_at) >= corrected:
+            line.has_candidate = False
         if not line.has_candidate and self._minute(line.applied_at) < corrected:
             self._candidates[market] = Candidate(hash=self._hashes[market][line.slot], made_at=line.applied_at)
             line.has_candidate = True
@@ -135,9 +134,7 @@ def _return_to_good(market: bytes32, previous: Line, probation: uint256):
     @dev Make the next version of the last good one's values, proven at once; its hash is kept already. A candidate that
             is left means nothing any more: the version after a proven one does not look for any.
     """
-    line: Line = previous
-    if line.has_candidate:
-        line = self._matured(market, previous, probation)
+    line: Line = self._matured(market, previous, probation)
     line.sequence = previous.sequence + 1
     line.applied_at = block.timestamp
     line.slot = 1 - previous.slot
@@ -148,9 +145,11 @@ def _return_to_good(market: bytes32, previous: Line, probation: uint256):
 @internal
 def _matured(market: bytes32, previous: Line, probation: uint256) -> Line:
     """
-    @dev The line with its candidate, if that has outlived its probation, as the version known to have done so.
+    @dev The line with its candidate, if there is one that has outlived its probation, as the version known to have.
     """
     line: Line = previous
+    if not line.has_candidate:
+        return line
     made_at: uint256 = self._candidates[market].made_at
     if block.timestamp - made_at >= probation:
         self._hashes[market][1 - line.slot] = self._candidates[market].hash

@@ -315,7 +315,7 @@ class TestOrder:
         assert len(guard.made()) == 1
 
     @pytest.mark.parametrize(
-        "order", [(1, 1, 2, 3), (1, 0, 2), (1, 0, 2, 2), (1, 0, 4, 3), (15, 0, 2, 3), (0, 0, 0, 0, 1)]
+        "order", [(1, 1, 2, 3), (1, 0, 2), (1, 0, 2, 2), (1, 0, 4, 3), (15, 0, 2, 3), (0, 0, 0, 0, 1), (0,) * 62 + (8,)]
     )
     def test_apply__order_that_does_not_name_each_setter_once__reverts(self, guard, ordered, order):
         """Three places of four leave a zero in the last, which names the first setter again."""

@@ -26,7 +26,7 @@ class TestMoment:
         guard.apply(CHANGE)
         refused(IS_PAUSED, {2: 510}, market=OTHER)
 
-    @pytest.mark.parametrize("action", [3, 4, 8, 15, 17, 2**36, 2**255, 2**256 - 1])
+    @pytest.mark.parametrize("action", [3, 4, 8, 15, 17, 2**256 - 1])
     def test_submit__unknown_action__reverts(self, guard, action):
         _, message, signatures = guard.submission("apply", guard.message(CHANGE))
         with reverting("risk_steward: unknown action"):

@@ -511,6 +511,19 @@ class TestInForce:
         boa.env.time_travel(seconds=1)
         assert guard.state().good_hash == expected[0]
 
+    def test_set_policy__longer_probation__leaves_a_candidate_proven_that_was(self, guard):
+        guard.apply({3: 650})
+        candidate = guard.state().version_hash
+        boa.env.time_travel(seconds=5_000)
+        guard.apply({2: 510})
+        boa.env.time_travel(seconds=2_200)
+        assert guard.state().good_hash == candidate
+        guard.limit({}, probation=14_400)
+        assert guard.state().good_hash == candidate
+        guard.apply({3: 660})
+        guard.rollback({2: 500, 3: 650})
+        assert guard.state().version_hash == candidate
+
     def test_set_policy__retired_market__reverts(self, guard):
         guard.steward.retire(guard.market, sender=guard.governance)
         with reverting("risk_steward: market retired"):

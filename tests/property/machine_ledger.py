@@ -118,8 +118,9 @@ class Line:
 
     def put(self, policy: Policy, stored: str, now: int) -> None:
         """Put a policy into force; what is proven under the one before stays so."""
-        if self.versions and self.current.is_good(now, self.policy.probation):
-            self.current.proven = True
+        for version in (self.candidate, self.current if self.versions else None):
+            if version is not None and version.is_good(now, self.policy.probation):
+                version.proven, self.candidate = True, None
         for index, (old, new) in enumerate(zip(self.policy.limits, policy.limits, strict=False)):
             if old.drift_window != new.drift_window:
                 self.eras[index] = self.eras.get(index, 0) + 1

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from machine_policies import Policy
 
 VETOED = 2**256 - 1
-MOST_SETTERS = 8
 LAST_TIME = MINUTE * (2**26 - 1)
 """An announcement is judged no later."""
 
@@ -189,7 +188,7 @@ class Model:
         """Rules in the steward's order."""
         message, steward = attempt.message, self.stewards[attempt.steward]
         impossible = attempt.function == "nonsense" or (attempt.function == "announce" and any(message.order))
-        require(not impossible and len(message.order) <= MOST_SETTERS, "unknown action")
+        require(not impossible, "unknown action")
         restores = attempt.function == "rollback"
         line = self.find(attempt.steward, message.market)
         require(line is not None and line.runs, "market not active")
