@@ -32,13 +32,13 @@ def evaluate(
 ) -> None:
     """Judge by the gates of docs/model.md. Exit code 1 where a gate does not pass."""
     from models.evaluation import evaluate as judge_model  # noqa: PLC0415 - torch takes seconds to import
-    from models.recording import load_recording  # noqa: PLC0415 - likewise
+    from models.recording import load_recordings  # noqa: PLC0415 - likewise
     from models.registry import BASELINES, load_forecaster  # noqa: PLC0415 - likewise
 
     unknown = [name for name in baseline or () if name not in BASELINES]
     if unknown:
         raise typer.BadParameter(f"--baseline {unknown[0]}: must be one of {', '.join(BASELINES)}")
-    recordings = [load_recording(source) for source in data]
+    recordings = load_recordings(data)
     with watched() as progress:
         task = progress.add_task("evaluating", total=None)
 

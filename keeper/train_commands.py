@@ -32,11 +32,11 @@ def train(
     """Train the ensemble on recordings, measure it walk-forward, and write a content-addressed artefact."""
     from models.bundle import save_bundle  # noqa: PLC0415 - torch and scikit-learn take seconds to import
     from models.learning import learn  # noqa: PLC0415 - likewise
-    from models.recording import load_recording  # noqa: PLC0415 - likewise
+    from models.recording import load_recordings  # noqa: PLC0415 - likewise
 
     if not target.parent.is_dir():
         raise ConfigError(f"--out {target}: {target.parent} is no folder")
-    recordings = [load_recording(source) for source in data]
+    recordings = load_recordings(data)
     with watched() as progress:
         task = progress.add_task("training", total=None)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import GammaRegressor
+from threadpoolctl import threadpool_limits
 
 from models.forecaster import TAUS
 from models.inputs import MIRROR_SIGNS
@@ -108,6 +109,7 @@ def shape_of(standardised: Array) -> Shape:
     return Shape(figures(quantiles), *figures(beyond))
 
 
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # as above, of scikit-learn's sums
 def fit_log_linear(rows: Rows, *, daily_bars: bool, horizon: int) -> LogLinear:
     """Fit the scale by a gamma regression of |z|^1.5 with a log link."""
     means, sds = _centre(rows.inputs)
@@ -119,6 +121,7 @@ def fit_log_linear(rows: Rows, *, daily_bars: bool, horizon: int) -> LogLinear:
     return LogLinear(daily_bars, (horizon,), figures(means), figures(sds), figures(weights), shape)
 
 
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def fit_trees(rows: Rows, *, daily_bars: bool, horizon: int, seed: int) -> BoostedTrees:
     """Fit the scale by gradient boosting with gamma loss and a log link."""
     size = _size(rows.z)

@@ -97,6 +97,18 @@ def load_vol(source: str | Path) -> VolSeries:
     return VolSeries(_asset(source), dict(zip(starts, closes, strict=True)))
 
 
+def load_recordings(sources: Sequence[str]) -> list[Recording]:
+    """Load recordings, each of an asset of its own. Raises RecordingError for two that would be called alike."""
+    names = [_asset(source) for source in sources]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise RecordingError(
+                f"{sources[names.index(name)]} and {sources[place]}: both are called {name} by their file names: "
+                "rename one, or join them into one file"
+            )
+    return [load_recording(source) for source in sources]
+
+
 def with_vol(recording: Recording, vol: VolSeries) -> Recording:
     """Return the recording with the series' closes as implied volatility, joined by exact opening second."""
     bars = tuple(replace(bar, iv=vol.closes.get(bar.start)) for bar in recording.bars)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.forecaster import DAY, TAUS
 from models.market import Bar
+from models.steps import check_bar_seconds
 
 if TYPE_CHECKING:
     from models.forecaster import Forecast, Forecaster, Tail
@@ -47,6 +48,7 @@ class ForecastStream:
 
     def _reset(self, message: dict[str, Any]) -> None:
         asset, seconds = _text(message, "asset"), _whole(message, "bar_seconds")
+        check_bar_seconds(seconds)
         self._forecaster.reset(asset, seconds)
         self._bar_seconds[asset] = seconds
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from models.recording import RecordingError, VolSeries, load_recording, load_vol, with_vol
+from models.recording import RecordingError, VolSeries, load_recording, load_recordings, load_vol, with_vol
 
 GOOD = {
     "ts": [0, 3_600, 7_200, 14_400],
@@ -150,3 +150,15 @@ def test_load_recording__recorded_bitcoin__joins_its_volatility_index():
     recording = with_vol(load_recording(DATA / "btc_usdt_perp_1h.parquet"), load_vol(DATA / "btc_dvol_1h.parquet"))
     assert recording.bar_seconds == 3_600
     assert sum(bar.iv is not None for bar in recording.bars) == 15_552
+
+
+def test_load_recordings__two_files_of_one_name__are_refused_with_both(tmp_path):
+    """They would be taken for one asset."""
+    files = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        files.append(str(write(tmp_path / folder, GOOD)))
+    with pytest.raises(RecordingError, match="both are called") as caught:
+        load_recordings(files)
+    assert all(file in str(caught.value) for file in files)
+    assert [one.asset for one in load_recordings([files[0], "builtin:wti"])] == [Path(files[0]).stem, "wti"]

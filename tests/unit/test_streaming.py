@@ -69,6 +69,7 @@ def test_answer__blank_line__is_passed_over(stream, blank):
         ('{"type":"bar","asset":"x1"}', "bar: missing ts, open"),
         ('{"type":"reset","asset":"x1"}', "reset: missing bar_seconds"),
         ('{"type":"reset","asset":"x1","bar_seconds":7}', "bar_seconds 7: must divide a day"),
+        ('{"type":"reset","asset":"x1","bar_seconds":0}', "bar_seconds 0: must divide a day"),
         ('{"type":"reset","asset":"x1","bar_seconds":3600.0}', "bar_seconds 3600.0: must be a whole"),
         ('{"type":"reset","asset":"","bar_seconds":3600}', "asset '': must be a non-empty string"),
         (line(asset="stranger"), "asset 'stranger': has had no reset"),
