@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chain import steward
 from chain.accounts import accounts_since, health_calls, liquidatable, read_accounts
 from chain.attestation import announcing
+from chain.copies import read_after
 from chain.policy import NOBODY, Policy
 from chain.protocol import BindingError, BoundProtocol
 from chain.rpc import RpcError, Unreachable, blocks_at, read
@@ -175,18 +176,12 @@ class Market:
         Return the values then read, in id order, None where a call is refused. Raises Refused when the endpoint does
         not serve eth_simulateV1.
         """
-        reads = list(map(_view, self.protocol.reads()))
         executor = (await self.policy(state.policy, state.block)).executor
         maker = self.steward if executor == NOBODY else executor
-        now, at = state.block.timestamp + 1 + wait, hex(state.block.number)
-        blocks = [_block(now, [*(_call(*call, maker) for call in calls), *reads]) for calls in sequences]
-        answers = await self.rpc.batch([("eth_simulateV1", ({"blockStateCalls": [block]}, at)) for block in blocks])
-        copies = [answer["calls"] for (answer,) in answers]
-        taken = [all(call["status"] == "0x1" for call in calls) for calls in copies]
-        return [
-            self.protocol.values([_returned(call) for call in calls[-len(reads) :]]) if one else None
-            for calls, one in zip(copies, taken, strict=True)
-        ]
+        makers = {target: maker for calls in sequences for target, _ in calls}
+        at = state.block.timestamp + 1 + wait
+        reads = await read_after(self.rpc, self.protocol, makers, sequences, state.block, at=at)
+        return [None if isinstance(read, str) else read for read in reads]
 
     async def _simulated(self, blocks: Sequence[dict[str, Any]], block: BlockStamp) -> list[dict[str, Any]]:
         at = hex(block.number)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from chain.copies import made_by, read_after, refusal_in, simulated
 from chain.handover import handover_of, setters_of
 from chain.protocol import BindingError
-from chain.steward import revert_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from chain.protocol import BoundProtocol
     from chain.rpc import Call, Rpc
     from models.market import BlockStamp
-
-BATCH = 20
-"""Simulations asked for in one request."""
-
-Read = tuple[int, ...] | str
-"""What the getters read once the calls were made, or why one was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +92,12 @@ async def makers_of(
     makers, missing = {}, []
     for target in dict.fromkeys(target for target, _ in calls):
         own = [setter for setter, call in enumerate(calls) if call[0] == target]
-
-        async def refusal(account: str, setters: list[int] = own) -> str | None:
-            return await _refusal(rpc, bound, values, account, setters, block)
-
-        reason = None if sender is None else await refusal(sender)
+        reason = None if sender is None else await _refusal(rpc, bound, values, sender, own, block)
         if sender is not None and reason is None:
             makers[target] = sender
             continue
         named = await setters_of(rpc, target, block)
-        takes = [one for one in named if await refusal(one) is None]
+        takes = [one for one in named if await _refusal(rpc, bound, values, one, own, block) is None]
         maker = takes[0] if takes else None
         if maker is not None:
             makers[target] = maker
@@ -125,7 +115,7 @@ async def rehearse(
     that the setter cannot hold, an ordering, or a contract without a maker or that refuses the call.
     """
     wholes = [call for call in bound.setter_calls(values, range(len(values))) if call[0] in makers]
-    (whole,) = await _read_after(rpc, bound, makers, [wholes], block)
+    (whole,) = await read_after(rpc, bound, makers, [wholes], block)
     found = [] if isinstance(whole, str) else list(_unlike(bound, values, whole))
     if found:
         return Rehearsal(tuple(found))
@@ -133,7 +123,7 @@ async def rehearse(
     trials = [way for _, way in ways if isinstance(way, Trial)]
     failed = [(index, way) for index, way in ways if isinstance(way, str)]
     answered = set()
-    reads = await _read_after(rpc, bound, makers, [trial.calls for trial in trials], block)
+    reads = await read_after(rpc, bound, makers, [trial.calls for trial in trials], block)
     for trial, read in zip(trials, reads, strict=True):
         if isinstance(read, str):
             failed.append((trial.index, f"{trial.said}: {read}"))
@@ -246,8 +236,8 @@ async def _refusal(
 ) -> str | None:
     """Return why a contract does not take settings from an account, None if each of its setters takes some."""
     live = bound.calls_of(setters, values)
-    (answer,) = await _simulated(rpc, [[_from(sender, call) for call in live]], block)
-    if all(one["status"] == "0x1" for one in answer):
+    (answer,) = await simulated(rpc, [[made_by(sender, call) for call in live]], block)
+    if refusal_in(answer) is None:
         return None
     makers = {target: sender for target, _ in live}
     for setter, call in zip(setters, live, strict=True):
@@ -259,38 +249,8 @@ async def _refusal(
             if isinstance(way, Trial)
         ]
         tried = [(call,), *(way.calls for way in ways)]
-        answers = await _simulated(rpc, [[_from(sender, one) for one in calls] for calls in tried], block)
-        reasons = [next((_reason(one) for one in answer if one["status"] != "0x1"), None) for answer in answers]
+        answers = await simulated(rpc, [[made_by(sender, one) for one in calls] for calls in tried], block)
+        reasons = [refusal_in(answer) for answer in answers]
         if None not in reasons:
             return reasons[-1]
     return None
-
-
-async def _read_after(
-    rpc: Rpc, bound: BoundProtocol, makers: Mapping[str, str], asked: Sequence[Sequence[Call]], block: BlockStamp
-) -> list[Read]:
-    """Make each list of calls on a copy of its own, and read the getters there."""
-    views = [{"to": target, "data": data} for target, data in bound.reads()]
-    copies = [[*(_from(makers[call[0]], call) for call in calls), *views] for calls in asked]
-    found: list[Read] = []
-    for answer in await _simulated(rpc, copies, block):
-        reason = next((_reason(one) for one in answer if one["status"] != "0x1"), None)
-        returned = [bytes.fromhex(one["returnData"][2:]) for one in answer[-len(views) :]]
-        found.append(bound.values(returned) if reason is None else reason)
-    return found
-
-
-async def _simulated(rpc: Rpc, copies: Sequence[list[dict[str, str]]], block: BlockStamp) -> list[list[dict[str, Any]]]:
-    """Return the answers to calls, a copy of the chain for each list of them."""
-    requests = [("eth_simulateV1", ({"blockStateCalls": [{"calls": calls}]}, hex(block.number))) for calls in copies]
-    batches = [requests[at : at + BATCH] for at in range(0, len(requests), BATCH)]
-    return [answer[0]["calls"] for batch in batches for answer in await rpc.batch(batch)]
-
-
-def _from(sender: str, call: Call) -> dict[str, str]:
-    return {"from": sender, "to": call[0], "data": call[1]}
-
-
-def _reason(call: Mapping[str, Any]) -> str:
-    failed = call.get("error") or {}
-    return revert_reason(failed.get("data") or call.get("returnData") or "")
