@@ -91,6 +91,11 @@ def drift_returns_at(row: ParameterState, now: int) -> int | None:
     return next((start for start in starts if drift_left(row, start)), None)
 
 
+def minute_of(seconds: int) -> int:
+    """Return the minute, rounded up, that the steward remembers a moment as."""
+    return -(-seconds // MINUTE)
+
+
 def notice(changes: Iterable[Change], state: MarketState) -> int:
     """Return the seconds that a batch must have been announced: the largest notice of what it tightens."""
     moved = [(state.parameters[change.id], change.value) for change in changes]
@@ -142,7 +147,7 @@ def name_of(index: int, names: Sequence[str]) -> str:
 
 def _epoch(row: ParameterState, seconds: int) -> int:
     """Return the number of the window-long epoch that the steward counts a moment to, by its minute rounded up."""
-    return -(-seconds // MINUTE) // (row.drift_window // MINUTE)
+    return minute_of(seconds) // (row.drift_window // MINUTE)
 
 
 def _apply(

@@ -109,7 +109,8 @@ def shape_of(standardised: Array) -> Shape:
     return Shape(figures(quantiles), *figures(beyond))
 
 
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # as above, of scikit-learn's sums
+# Of scikit-learn's sums as well; the decorator has no types.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def fit_log_linear(rows: Rows, *, daily_bars: bool, horizon: int) -> LogLinear:
     """Fit the scale by a gamma regression of |z|^1.5 with a log link."""
     means, sds = _centre(rows.inputs)
@@ -121,7 +122,7 @@ def fit_log_linear(rows: Rows, *, daily_bars: bool, horizon: int) -> LogLinear:
     return LogLinear(daily_bars, (horizon,), figures(means), figures(sds), figures(weights), shape)
 
 
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]  # likewise
 def fit_trees(rows: Rows, *, daily_bars: bool, horizon: int, seed: int) -> BoostedTrees:
     """Fit the scale by gradient boosting with gamma loss and a log link."""
     size = _size(rows.z)

@@ -76,7 +76,7 @@ def load_recording(source: str | Path) -> Recording:
     seconds = _spacing(name, starts)
     if "iv" in columns:
         _check_decimal(name, "iv", columns["iv"])
-    asset = _asset(source)
+    asset = asset_of(source)
     bars = tuple(_bar(name, asset, columns, row, seconds) for row in range(len(starts)))
     recording = Recording(asset, seconds, bars, _digest(bars))
     return with_vol(recording, load_vol(BUILTIN + "vix")) if name == BUILTIN + "spx" else recording
@@ -94,19 +94,24 @@ def load_vol(source: str | Path) -> VolSeries:
         if value <= 0:
             raise RecordingError(f"{name}: row {row}: close {value}: must be above 0")
     _check_decimal(name, "close", closes)
-    return VolSeries(_asset(source), dict(zip(starts, closes, strict=True)))
+    return VolSeries(asset_of(source), dict(zip(starts, closes, strict=True)))
 
 
 def load_recordings(sources: Sequence[str]) -> list[Recording]:
     """Load recordings, each of an asset of its own. Raises RecordingError for two that would be called alike."""
-    names = [_asset(source) for source in sources]
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise RecordingError(
-                f"{sources[names.index(name)]} and {sources[place]}: both are called {name} by their file names: "
-                "rename one, or join them into one file"
-            )
+    doubled = doubled_name(sources)
+    if doubled is not None:
+        alike = " and ".join(source for source in sources if asset_of(source) == doubled)
+        raise RecordingError(
+            f"{alike}: both are called {doubled} by their file names: rename one, or join them into one file"
+        )
     return [load_recording(source) for source in sources]
+
+
+def doubled_name(sources: Sequence[str]) -> str | None:
+    """Return the first name that two of the recordings would have, None where each has its own."""
+    names = [asset_of(source) for source in sources]
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
 
 
 def with_vol(recording: Recording, vol: VolSeries) -> Recording:
@@ -115,7 +120,8 @@ def with_vol(recording: Recording, vol: VolSeries) -> Recording:
     return replace(recording, bars=bars, digest=_digest(bars))
 
 
-def _asset(source: str | Path) -> str:
+def asset_of(source: str | Path) -> str:
+    """Return what a recording's asset is called: by its file's name, or its own where it is built in."""
     text = str(source)
     return text.removeprefix(BUILTIN) if text.startswith(BUILTIN) else Path(text).stem
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from models.forecaster import DAY, TAUS
 from models.market import Bar
-from models.steps import check_bar_seconds
 
 if TYPE_CHECKING:
     from models.forecaster import Forecast, Forecaster, Tail
@@ -48,7 +47,6 @@ class ForecastStream:
 
     def _reset(self, message: dict[str, Any]) -> None:
         asset, seconds = _text(message, "asset"), _whole(message, "bar_seconds")
-        check_bar_seconds(seconds)
         self._forecaster.reset(asset, seconds)
         self._bar_seconds[asset] = seconds
 

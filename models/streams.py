@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from models.steps import check_bar_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -39,6 +41,7 @@ class StreamForecaster:
 
     def reset(self, asset: str, bar_seconds: int) -> None:
         """Forget `asset` and start a new stream. Raises ValueError unless the bars fill a day exactly."""
+        check_bar_seconds(bar_seconds)
         self._streams[asset] = self._open(bar_seconds)
 
     def update(self, bar: Bar) -> Forecast:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.errors import ConfigError
 from keeper.backtest.job import KEEPER, Job, check_baselines, check_job, run_job
 from keeper.backtest.stages import Stages, no_time
-from models.recording import BUILTIN
+from models.recording import asset_of, doubled_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,9 +72,9 @@ def jobs_of(request: Request) -> list[Job]:
     """Return a job for each configuration and recording. Raises ConfigError on what does not fit together."""
     check_baselines(request.baselines)
     assets = [asset_of(source) for source in request.data]
-    doubled = [asset for asset, count in Counter(assets).items() if count > 1]
-    if doubled:
-        raise ConfigError(f"--data: two recordings are called {doubled[0]}: rename one file")
+    doubled = doubled_name(request.data)
+    if doubled is not None:
+        raise ConfigError(f"--data: two recordings are called {doubled}: rename one file")
     vols = _vols(request.vols, assets)
     names = (KEEPER,) if len(request.configs) == 1 else COMPARED
     return [
@@ -123,11 +121,6 @@ def run_backtest(
     each = len(request.data)
     names = list(dict.fromkeys(job.name for job in jobs))
     return Backtest(request, {name: tuple(done[place * each : (place + 1) * each]) for place, name in enumerate(names)})
-
-
-def asset_of(source: str) -> str:
-    """Return what a recording is called."""
-    return source.removeprefix(BUILTIN) if source.startswith(BUILTIN) else Path(source).stem
 
 
 def _vols(vols: Sequence[str], assets: Sequence[str]) -> dict[str, str]:

@@ -174,7 +174,7 @@ class SimulatedSteward:
 
 def _minute(now: int) -> int:
     """Return the end of the minute that a moment is remembered as, in Unix seconds."""
-    return -(-now // limits.MINUTE) * limits.MINUTE
+    return limits.minute_of(now) * limits.MINUTE
 
 
 def _charged(row: ParameterState, distance: int, now: int) -> tuple[int, int]:
@@ -182,7 +182,7 @@ def _charged(row: ParameterState, distance: int, now: int) -> tuple[int, int]:
     if row.drift_window == 0:
         return row.drift_used, row.drift_before
     window = row.drift_window // limits.MINUTE
-    epochs = -(-now // limits.MINUTE) // window - -(-row.changed_at // limits.MINUTE) // window
+    epochs = limits.minute_of(now) // window - limits.minute_of(row.changed_at) // window
     used = -(-distance * limits.FULL // row.drift_budget)
     if epochs == 0:
         return used + row.drift_used, row.drift_before
