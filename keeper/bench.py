@@ -60,8 +60,8 @@ class GasReport:
 
     `direct_setter` is the protocol's own setter called by its owner, without any of the guards. With four probes, each
     of an account with one short, it is what a keeper as shipped sends. Rollback takes three signatures, a minute after
-    the change. Beyond the steady state: a change of four parameters while one of the two others is on probation, and a
-    rollback of these, each with whichever costs more of the first being proven by then or not.
+    the change. Beyond steady state: a change of four parameters while one of the two others is on probation, and the
+    rollback of both, or of the second once the first is proven, whichever costs more.
     `per_param_at_10_markets` is the mean over ten markets under one steward, a transaction each.
     """
 
@@ -153,7 +153,7 @@ class Bench:
         _, now = self.deployer.head()
         price = round(PRICE * self.protocol.price.scale)
         self.deployer.send(self.deployer.at("price_feed", contracts["oracle"]), "post", price, now)
-        self.deployer.send(exchange, "create_series", now + TENOR_SECONDS, price, True)  # noqa: FBT003 - as the market has it: True makes it a call
+        self.deployer.send(exchange, "create_series", now + TENOR_SECONDS, price, True)  # noqa: FBT003 - it is a call
         self.deployer.send(token, "mint", self.deployer.address, PROBED * DEPOSIT)
         self.deployer.send(token, "approve", exchange.address, PROBED * DEPOSIT)
         writers = [to_checksum_address(keccak(text=f"writer {number}")[-20:]) for number in range(PROBED)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import sys
 import traceback
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chain.rpc import RpcError
 from config.errors import ConfigError, KnownFault
 from config.load import DEFAULT_SETTINGS, Secrets
 from keeper.backtest_commands import backtest
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from config.schema import MarketSettings, Settings
-    from keeper.daemon import Keeper
     from keeper.messages import Outcome
 
 app = typer.Typer(
@@ -87,6 +84,7 @@ def main() -> None:
 def run(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False) -> None:
     """Run until stopped. Without a key, or with --dry-run, nothing is sent."""
     from keeper.daemon import open_keeper, run_until_stopped
+    from keeper.pauses import pause_notices
 
     settings, secrets = read_settings(config), read_secrets(dry_run=dry_run)
     out.print("starting: reading the journal, warming up the model", highlight=False)
@@ -95,7 +93,7 @@ def run(config: Config = DEFAULT_SETTINGS, *, dry_run: bool = False) -> None:
         deployment, protocols = read_deployment(settings), read_protocols(settings, config)
         async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
             _say_mode(secrets)
-            _say_pauses(await _pauses(keeper))
+            _say_pauses(await pause_notices(pipeline.market for pipeline in keeper.pipelines))
             out.print(f"deciding every {settings.keeper.tick_seconds} s; waiting for the feeds")
             await run_until_stopped(keeper, _show)
 
@@ -288,23 +286,13 @@ async def _once(
     settings: Settings, secrets: Secrets, config: Path, wait_seconds: int
 ) -> tuple[list[Outcome], dict[str, str]]:
     from keeper.daemon import open_keeper
+    from keeper.pauses import pause_notices
 
     deployment, protocols = read_deployment(settings), read_protocols(settings, config)
     async with open_keeper(settings, secrets, deployment, protocols, settings_file=config) as keeper:
         await keeper.wait_for_feeds(wait_seconds)
-        return await keeper.tick(), await _pauses(keeper)
-
-
-async def _pauses(keeper: Keeper) -> dict[str, str]:
-    """Return what there is to say of the markets that are paused, by name."""
-    from keeper.pauses import pause_notice
-
-    said: dict[str, str] = {}
-    with contextlib.suppress(RpcError):  # an endpoint that fails now is what the tick tells of
-        for pipeline in keeper.pipelines:
-            notice = await pause_notice(pipeline.market)
-            said |= {} if notice is None else {pipeline.market.name: notice}
-    return said
+        outcomes = await keeper.tick()
+        return outcomes, await pause_notices(pipeline.market for pipeline in keeper.pipelines)
 
 
 def _say_pauses(pauses: Mapping[str, str]) -> None:

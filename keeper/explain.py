@@ -10,7 +10,7 @@ from config.schema import ProposeSettings
 from keeper.deliberation import Deliberation
 from keeper.entries import EntryKind
 from keeper.influence import account_of, targets_of
-from keeper.messages import REMEDIES, Assessment, Proposal, Reason
+from keeper.messages import REMEDIES, Assessment, ProposalKind, Reason
 from keeper.objective import NOTHING
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def _absent(decision: Decision, since: Decision | None) -> list[str]:
     entry, told, settings = decision.entry, decision.deliberation, decision.settings
     if entry.kind is EntryKind.REJECTED:
         return ["the inputs were refused: nothing was assessed, and no target reckoned"]
-    if entry.kind is EntryKind.PROPOSAL and _is_rollback(entry):
+    if entry.kind is EntryKind.PROPOSAL and entry.body["kind"] == ProposalKind.ROLLBACK:
         return ["a rollback restores the last good version: no model is asked"]
     if decision.assessment is None:
         absent.append("the assessment it was made from is not in this journal")
@@ -278,8 +278,3 @@ def _absent(decision: Decision, since: Decision | None) -> list[str]:
     if since is None:
         absent.append("a decision before it to compare with")
     return absent
-
-
-def _is_rollback(entry: Entry) -> bool:
-    message = entry.message()
-    return isinstance(message, Proposal) and not message.model_id

@@ -30,29 +30,25 @@ class Input:
     put: Put
 
 
-def _fall(log_return: float) -> float:
-    return math.expm1(log_return)
-
-
 INPUTS = (
     Input(
         "published daily fall, 1 %",
-        lambda seen: _fall(seen.published[0]),
+        lambda seen: math.expm1(seen.published[0]),
         lambda old, new: replace(old, published=(new.published[0], old.published[1])),
     ),
     Input(
         "published daily rise, 99 %",
-        lambda seen: _fall(seen.published[1]),
+        lambda seen: math.expm1(seen.published[1]),
         lambda old, new: replace(old, published=(old.published[0], new.published[1])),
     ),
     Input(
         "forecast daily fall, 1 %",
-        lambda seen: _fall(seen.raw[0]),
+        lambda seen: math.expm1(seen.raw[0]),
         lambda old, new: replace(old, raw=(new.raw[0], old.raw[1])),
     ),
     Input(
         "forecast daily rise, 99 %",
-        lambda seen: _fall(seen.raw[1]),
+        lambda seen: math.expm1(seen.raw[1]),
         lambda old, new: replace(old, raw=(old.raw[0], new.raw[1])),
     ),
     Input("implied volatility", lambda seen: seen.vol.value, lambda old, new: replace(old, vol=new.vol)),

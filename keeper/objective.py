@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from config.protocol import Role
     from config.schema import ProposeSettings
     from keeper.messages import Assessment
+    from models.forecaster import Tail
 
 YEAR_DAYS = 365.0
 CHANCES = (0.01, 0.005, 0.001)
@@ -184,8 +185,7 @@ def objective_of(assessment: Assessment, settings: ProposeSettings, margin: floa
         return None
     lower, upper = assessment.published
     period = math.sqrt(settings.margin_period_days)
-    down = _stretched(_side(tail.quantiles[2::-1], -1.0), -tail.es_lower, max(-lower, -assessment.raw[0]))
-    up = _stretched(_side(tail.quantiles[3:], 1.0), tail.es_upper, max(upper, assessment.raw[1]))
+    down, up = _sides(tail, max(-lower, -assessment.raw[0]), max(upper, assessment.raw[1]))
     worst = max((side for side in (down, up) if side is not None), default=None, key=lambda side: side[0][0])
     threshold = None if worst is None else _falls(worst, math.sqrt(settings.liquidation_days))
     depth = max(-lower, upper) * period
@@ -216,8 +216,7 @@ def optimal_ratios(assessment: Assessment, settings: ProposeSettings) -> dict[Ro
     chance = rates.margin / rates.shortfall
     lower, upper = assessment.published
     period = math.sqrt(settings.margin_period_days)
-    down = _stretched(_side(tail.quantiles[2::-1], -1.0), -tail.es_lower, -lower)
-    up = _stretched(_side(tail.quantiles[3:], 1.0), tail.es_upper, upper)
+    down, up = _sides(tail, -lower, upper)
     found: dict[Role, Curve | None] = {
         "spot_shock_up": None if up is None else _rises(up, period),
         "spot_shock_down": None if down is None else _falls(down, period),
@@ -246,9 +245,11 @@ Side = tuple[tuple[float, float, float], float]
 """Daily log-moves exceeded with the `CHANCES`, as positive numbers, and the mean beyond the first."""
 
 
-def _side(quantiles: Sequence[float], sign: float) -> tuple[float, float, float]:
-    first, second, last = (sign * quantile for quantile in quantiles)
-    return first, second, last
+def _sides(tail: Tail, fall: float, rise: float) -> tuple[Side | None, Side | None]:
+    """Return both sides of a daily tail, their first sizes put to `fall` and `rise`."""
+    third, second, first, *rises = tail.quantiles
+    down = _stretched((-first, -second, -third), -tail.es_lower, fall)
+    return down, _stretched((rises[0], rises[1], rises[2]), tail.es_upper, rise)
 
 
 def _stretched(sizes: tuple[float, float, float], shortfall: float, level: float) -> Side | None:

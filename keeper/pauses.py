@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chain.pauses import is_paused, pause_of
-from chain.rpc import Refused, head
+from chain.rpc import Refused, RpcError, head
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chain.market import Market
 
 
-async def pause_notice(market: Market) -> str | None:
-    """Return the sentence about a market that is paused at the newest block, None about one that is not.
+async def pause_notices(markets: Iterable[Market]) -> dict[str, str]:
+    """Return a sentence about each market that is paused at the newest block, by name.
 
-    Raises RpcError when the endpoint fails.
+    Those that an endpoint fails to tell of are left out: that it fails is what a tick tells of.
     """
+    said: dict[str, str] = {}
+    with contextlib.suppress(RpcError):
+        for market in markets:
+            notice = await _notice(market)
+            said |= {} if notice is None else {market.name: notice}
+    return said
+
+
+async def _notice(market: Market) -> str | None:
     block = await head(market.rpc)
     if not await is_paused(market, block):
         return None
